@@ -1,0 +1,44 @@
+"""Typed errors of the library: each message is one sentence that names the remedy."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class LrEnvError(Exception):
+    """Base class of every error that a user's input can cause."""
+
+
+class UnknownNameError(LrEnvError, ValueError):
+    """A name (task, policy, arm, ...) that is not registered."""
+
+    def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
+        names = sorted(known)
+        near = difflib.get_close_matches(name, names, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(names) or 'none'}."
+        super().__init__(f"Unknown {kind} {name!r}: {hint}")
+
+
+class InvalidArgumentError(LrEnvError, ValueError):
+    """An argument outside its documented range."""
+
+
+class DataError(LrEnvError):
+    """Data that is missing, unreachable or not of the expected layout."""
+
+
+class ModelError(LrEnvError, ValueError):
+    """A model or optimizer that cannot be controlled (no trainable parameters, say)."""
+
+
+class PolicyError(LrEnvError):
+    """A policy folder that is truncated, edited, or of another version or shape."""
+
+
+class NonFiniteLossError(LrEnvError, ArithmeticError):
+    """A training loss that is NaN or infinite."""
+
+
+class OutputError(LrEnvError, OSError):
+    """A folder or file that cannot be written."""

@@ -1,0 +1,75 @@
+"""Writing files so that nothing is ever half-written: aside first, then renamed."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from lr_env.errors import OutputError
+
+
+def ensure_folder(folder: Path) -> Path:
+    """Create `folder` with its parents. Raises OutputError where it cannot be written."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(
+            f"Cannot write to {folder} ({error.strerror}): choose another folder."
+        ) from error
+    if not os.access(folder, os.W_OK):
+        raise OutputError(f"Cannot write to {folder} (permission denied): choose another folder.")
+    return folder
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write `data` to `path` atomically. Raises OutputError."""
+    ensure_folder(path.parent)
+    aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with aside.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(aside, path)
+    except OSError as error:
+        aside.unlink(missing_ok=True)
+        raise OutputError(
+            f"Cannot write {path} ({error.strerror}): free some space or choose another folder."
+        ) from error
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write `text` (UTF-8) to `path` atomically. Raises OutputError."""
+    write_bytes(path, text.encode("utf-8"))
+
+
+def write_json(path: Path, value: Mapping[str, Any]) -> None:
+    """Write `value` as indented JSON to `path` atomically. Raises OutputError."""
+    write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
+
+
+def write_folder(folder: Path, fill: Callable[[Path], None]) -> None:
+    """Let `fill` write a folder aside, then swap it in as `folder`. Raises OutputError."""
+    ensure_folder(folder.parent)
+    aside = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    old = aside.with_name(aside.name + ".old")
+    try:
+        fill(aside)
+        aside.chmod(0o755)
+        if folder.exists():
+            os.replace(folder, old)
+        os.replace(aside, folder)
+    except OSError as error:
+        if old.exists() and not folder.exists():
+            os.replace(old, folder)
+        raise OutputError(
+            f"Cannot write {folder} ({error.strerror}): free some space or choose another folder."
+        ) from error
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)
