@@ -28,7 +28,9 @@ class TensorTask(Task):
         super().__init__(seed)
         for split in SPLITS:
             if split not in splits:
-                raise DataError(f"Task {self.name!r} has no {split} split: hand over all of {SPLITS}.")
+                raise DataError(
+                    f"Task {self.name!r} has no {split} split: hand over all of {SPLITS}."
+                )
             inputs, targets = splits[split]
             if len(inputs) != len(targets) or len(inputs) == 0:
                 raise DataError(

@@ -1,0 +1,74 @@
+"""Actions: steps on a log scale, inside a hard envelope around the base schedule."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from lr_env.errors import InvalidArgumentError, UnknownNameError
+
+ActionMode = Literal["incremental", "residual"]
+InitialScale = Literal["zero", "cautious"]
+
+DISCRETE_ACTIONS = (-1.0, -0.25, 0.0, 0.25, 1.0)
+"""What the five discrete actions mean as continuous ones; number 2 changes nothing."""
+
+CAUTIOUS_RELATIVE_RATE = 3e-4
+"""Relative change of a layer's weights by the first update of a cautious start."""
+
+
+@dataclass(frozen=True)
+class Envelope:
+    """How actions in [-1, 1] move a layer's log2 scale z: lr = base * 2^z, |z| <= z_max.
+
+    Attributes:
+        z_max: half-width of the envelope, octaves.
+        mode: `incremental` adds `max_step * action` to z; `residual` sets z = z_max * action.
+        max_step: largest move of one incremental decision, octaves.
+        z_init: where z starts: `zero` (the base schedule) or `cautious` (where one update
+            changes the layer's weights by 0.0003 of their size, as near as the envelope allows).
+
+    Raises:
+        InvalidArgumentError, UnknownNameError: a value out of range.
+    """
+
+    z_max: float = 10.0
+    mode: ActionMode = "incremental"
+    max_step: float = 2.0
+    z_init: InitialScale = "cautious"
+
+    def __post_init__(self) -> None:
+        if not 0.0 < self.z_max <= 20.0:
+            raise InvalidArgumentError(f"z_max must be in (0, 20] octaves, not {self.z_max}.")
+        if not 0.0 < self.max_step <= 20.0:
+            raise InvalidArgumentError(f"max_step must be in (0, 20] octaves, not {self.max_step}.")
+        if self.mode not in ("incremental", "residual"):
+            raise UnknownNameError("action mode", str(self.mode), ("incremental", "residual"))
+        if self.z_init not in ("zero", "cautious"):
+            raise UnknownNameError("z_init", str(self.z_init), ("zero", "cautious"))
+
+    def move(self, z: Tensor, action: Tensor) -> Tensor:
+        """Return z `[..., L]` after `action` `[..., L]`; a zero incremental action keeps it."""
+        action = action.clamp(-1.0, 1.0)
+        target = z + self.max_step * action if self.mode == "incremental" else self.z_max * action
+        return target.clamp(-self.z_max, self.z_max)
+
+    def start(self, relative_rate: Tensor) -> Tensor:
+        """Return the first z `[..., L]` from the relative rate at z = 0 `[..., L]`.
+
+        Where the relative rate is unknown (0), z starts at 0.
+        """
+        if self.z_init == "zero":
+            return torch.zeros_like(relative_rate)
+        wanted = (CAUTIOUS_RELATIVE_RATE / relative_rate.clamp(min=1e-30)).log2()
+        wanted = wanted.clamp(-self.z_max, self.z_max)
+        return torch.where(relative_rate > 0, wanted, torch.zeros_like(wanted))
+
+
+def decode_discrete(action: Tensor) -> Tensor:
+    """Return the continuous meaning of discrete actions 0-4, any shape."""
+    table = torch.tensor(DISCRETE_ACTIONS, dtype=torch.float64, device=action.device)
+    return table[action.long()]

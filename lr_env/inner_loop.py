@@ -1,0 +1,134 @@
+"""The inner loop: one training that can be advanced update by update, and pickled between."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lr_env.errors import DataError
+from lr_env.optimizers import OptimizerFactory, build_optimizer
+from lr_env.randomness import IsolatedTorchRandomness, torch_generator
+from lr_env.schedules import Schedule
+from lr_env.tasks.base import Task
+
+
+class BatchStream:
+    """Endless shuffled training batches; knows its place, so that it survives pickling."""
+
+    def __init__(self, task: Task, batch_size: int, generator: torch.Generator) -> None:
+        self._task = task
+        self._batch_size = batch_size
+        self._generator = generator
+        self._begin_epoch()
+
+    def _begin_epoch(self) -> None:
+        self._epoch_state = self._generator.get_state()
+        self._position = 0
+        self._batches = self._task.batches("train", self._batch_size, self._generator)
+
+    def next(self) -> Any:
+        """Return the next batch, of the next pass where this one is over."""
+        for batch in self._batches:
+            self._position += 1
+            return batch
+        if self._position == 0:
+            raise DataError(f"Task {self._task.name!r} has no training batches.")
+        self._begin_epoch()
+        return self.next()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name != "_batches"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        position = state["_position"]
+        vars(self).update(state)
+        self._generator.set_state(self._epoch_state)
+        self._begin_epoch()
+        for _ in range(position):
+            self.next()
+
+
+class InnerLoop:
+    """A training of `task` from `seed`: initial weights, data order and dropout are its own.
+
+    Raises:
+        InvalidArgumentError, UnknownNameError: an unusable optimizer.
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        seed: int,
+        *,
+        optimizer: str | OptimizerFactory,
+        optimizer_arguments: Mapping[str, Any] | None,
+        base_lr: float,
+        schedule: Schedule,
+        total_steps: int,
+        batch_size: int,
+        dtype: torch.dtype,
+    ) -> None:
+        self.task = task
+        self.batch_size = batch_size
+        self.total_steps = total_steps
+        self.base_lr = base_lr
+        self._schedule = schedule
+        self._dropout = IsolatedTorchRandomness(seed, "dropout")
+        with IsolatedTorchRandomness(seed, "model").use():
+            self.model = task.build_model().to(dtype)
+        self.model.train()
+        self.optimizer = build_optimizer(
+            optimizer, self.model.parameters(), base_lr, optimizer_arguments
+        )
+        for group in self.optimizer.param_groups:
+            group["initial_lr"] = group["lr"]
+        self._dtype = dtype
+        self._stream = BatchStream(task, batch_size, torch_generator(seed, "batches"))
+        self.set_base_lr(0)
+
+    def set_base_lr(self, step: int) -> None:
+        """Set the base schedule's rate for the update at `step`."""
+        factor = self._schedule(step, self.total_steps)
+        for group in self.optimizer.param_groups:
+            group["lr"] = group["initial_lr"] * factor
+
+    def forward_backward(self) -> Tensor:
+        """Compute the next mini-batch's gradient; return its loss, detached."""
+        batch = _to_dtype(self._stream.next(), self._dtype)
+        self.optimizer.zero_grad()
+        with self._dropout.use():
+            loss = self.task.loss(self.model, batch)
+            loss.backward()  # type: ignore[no-untyped-call]
+        return loss.detach()
+
+    @torch.no_grad()
+    def validation_loss(self, samples: int) -> float:
+        """Return the mean loss over the first `samples` of the validation split, in eval mode."""
+        self.model.eval()
+        total, seen = 0.0, 0
+        for batch in self._validation_batches(samples):
+            loss = float(self.task.loss(self.model, _to_dtype(batch, self._dtype)))
+            total, seen = total + loss, seen + 1
+        self.model.train()
+        return total / seen
+
+    def _validation_batches(self, samples: int) -> Iterator[Any]:
+        size = min(samples, self.task.size("validation"), 256)
+        for index, batch in enumerate(self.task.batches("validation", size)):
+            if index and (index + 1) * size > samples:
+                return
+            yield batch
+
+
+def _to_dtype(batch: Any, dtype: torch.dtype) -> Any:
+    """Return `batch` with its floating-point tensors in `dtype`."""
+    if isinstance(batch, Tensor):
+        return batch.to(dtype) if batch.is_floating_point() else batch
+    if isinstance(batch, Mapping):
+        return {key: _to_dtype(value, dtype) for key, value in batch.items()}
+    if isinstance(batch, tuple | list):
+        return type(batch)(_to_dtype(value, dtype) for value in batch)
+    return batch

@@ -1,0 +1,44 @@
+"""Instances: what a training draws anew at every reset, in one order for env and stack."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from lr_env.errors import InvalidArgumentError
+
+BaseRate = float | tuple[float, float]
+"""A base learning rate, or the range (low, high) that one is drawn from log-uniformly."""
+
+
+@dataclass(frozen=True)
+class Instance:
+    """The seed of a training (data, initial weights, order) and its base learning rate."""
+
+    seed: int
+    base_lr: float
+
+    @classmethod
+    def first(cls, base_lr: BaseRate) -> Instance:
+        """Return an instance fit for finding out shapes."""
+        return cls(0, base_lr[0] if isinstance(base_lr, tuple) else base_lr)
+
+
+def draw_instance(generator: np.random.Generator, base_lr: BaseRate) -> Instance:
+    """Draw the next instance."""
+    seed = int(generator.integers(2**31))
+    if isinstance(base_lr, tuple):
+        low, high = (math.log(rate) for rate in base_lr)
+        base_lr = math.exp(generator.uniform(low, high))
+    return Instance(seed, base_lr)
+
+
+def check_base_lr(base_lr: BaseRate) -> None:
+    """Raise InvalidArgumentError unless `base_lr` is a positive rate or range of them."""
+    rates = base_lr if isinstance(base_lr, tuple) else (base_lr, base_lr)
+    if len(rates) != 2 or not 0.0 < rates[0] <= rates[1] < math.inf:
+        raise InvalidArgumentError(
+            f"base_lr is a positive rate or a range (low, high) of them, not {base_lr!r}."
+        )

@@ -1,0 +1,224 @@
+"""The instruments of one training: what an agent sees of it, and the rates that it sets.
+
+The environment and the controller in a user's script both fly by these.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from lr_env import decisions
+from lr_env.action import Envelope
+from lr_env.errors import ModelError
+from lr_env.layers import Layer, LayerTable, group_layers
+from lr_env.observation import Memory, Signals, features, relative_rates, remember
+from lr_env.rates import LayerRates
+from lr_env.statistics import LayerStatistics
+
+
+class Instruments:
+    """Reads one module and its optimizer, and writes the optimizer's rates layer by layer.
+
+    Around every update: `record_loss`, then at a decision (`decision_due`) `observe` and `act`,
+    then `before_update`, the optimizer's step, `after_update`.
+
+    Raises:
+        ModelError: no trainable parameters, or an optimizer that lacks some of them.
+        InvalidArgumentError: a horizon below 1.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        optimizer: Optimizer,
+        *,
+        total_steps: int,
+        steps_per_action: int,
+        envelope: Envelope,
+        steps_per_epoch: float | None = None,
+        is_pretrained: Callable[[str], bool] = lambda name: False,
+    ) -> None:
+        decisions.check_horizon(total_steps, steps_per_action)
+        self.layers: tuple[Layer, ...] = group_layers(model, is_pretrained)
+        self.envelope = envelope
+        self.total_steps = total_steps
+        self.steps_per_action = steps_per_action
+        self.steps_per_epoch = steps_per_epoch
+        self.step = 0
+        self._model = model
+        self._optimizer = optimizer
+        self._rates = LayerRates(model, self.layers, optimizer)
+        self._statistics = LayerStatistics(model, self.layers, optimizer)
+        self._next_decision = 0
+        self._losses: list[Tensor] = []
+        self._validation_loss = float("nan")
+        dtype = next(model.parameters()).dtype
+        self._dtype = dtype if dtype == torch.float64 else torch.float32
+        self._table = LayerTable.of(self.layers, self._dtype)
+        self._memory = Memory.empty((), len(self.layers), self._table.size)
+        self._z = torch.zeros_like(self._table.size)
+
+    @property
+    def decision_due(self) -> bool:
+        """Whether the next update waits for a decision."""
+        return self.step == self._next_decision
+
+    @property
+    def z(self) -> Tensor:
+        """The log2 scale of every layer `[L]`."""
+        return self._z
+
+    @property
+    def base_rates(self) -> list[float]:
+        """Today's unscaled rate of every layer."""
+        return self._rates.base()
+
+    @property
+    def learning_rates(self) -> list[float]:
+        """The rate that the next update of every layer is made at."""
+        return [b * s for b, s in zip(self._rates.base(), self._scales(), strict=True)]
+
+    def record_loss(self, loss: Tensor) -> None:
+        """Hand over a mini-batch's training loss (a scalar; kept detached, on its device)."""
+        self._losses.append(loss.detach().to(self._dtype).reshape(()).clone())
+
+    def record_validation(self, loss: float) -> None:
+        """Hand over a validation loss; it counts until the next one."""
+        self._validation_loss = float(loss)
+
+    def mean_loss(self) -> float:
+        """Return the mean loss of the mini-batches since the last decision."""
+        return float(torch.stack(self._losses).mean())
+
+    def observe(self) -> Tensor:
+        """Return the observation `[L, F]` of this decision, with the pending gradient in place."""
+        if not self._losses:
+            raise ModelError(
+                "No loss was handed over since the last decision: call controller.observe(loss) "
+                "after loss.backward() and before optimizer.step()."
+            )
+        if self.step == 0:
+            self._probe()
+        signals = self._signals()
+        self._memory = remember(self._memory, signals)
+        if self.step == 0:
+            nominal = relative_rates(
+                signals.raw, self._memory.direction, signals.reference_lr, self._table
+            )
+            self._z = self.envelope.start(nominal)
+            signals = replace(signals, z=self._z)
+        self._losses.clear()
+        return features(self._memory, signals, self._table)
+
+    def act(self, action: Tensor) -> None:
+        """Take the decision `action` `[L]`, in [-1, 1]."""
+        self._z = self.envelope.move(self._z, action.to(self._z))
+        self._next_decision += self.interval()
+
+    def interval(self) -> int:
+        """Return the number of updates from this decision to the next."""
+        return decisions.interval(self.step, self.steps_per_action, self.total_steps)
+
+    def before_update(self) -> None:
+        """Set the layers' rates for one step of the optimizer."""
+        self._rates.apply(self._scales())
+        if self.step + 1 == self._next_decision:
+            self._statistics.before_update()
+
+    def after_update(self) -> None:
+        """Take the layers' rates back, and count the update."""
+        rates = self.learning_rates
+        self._rates.restore()
+        self.step += 1
+        if self.step == self._next_decision:
+            self._statistics.after_update(rates)
+
+    def release(self) -> None:
+        """Leave the optimizer as it was found."""
+        self._rates.restore()
+
+    def _scales(self) -> list[float]:
+        return self._z.exp2().tolist()  # type: ignore[no-any-return]
+
+    def _signals(self) -> Signals:
+        def scalar(value: float) -> Tensor:
+            return torch.tensor(value, dtype=self._dtype)
+
+        def row(values: list[float]) -> Tensor:
+            return torch.tensor(values, dtype=self._dtype)
+
+        epochs = self.step / self.steps_per_epoch if self.steps_per_epoch else float("nan")
+        return Signals(
+            raw=self._statistics.read(),
+            loss=torch.stack(self._losses).mean().cpu(),
+            step=scalar(self.step),
+            total_steps=scalar(self.total_steps),
+            interval=scalar(self.interval()),
+            base_lr=row(self._rates.base()),
+            reference_lr=row(self._rates.reference()),
+            z=self._z,
+            z_max=scalar(self.envelope.z_max),
+            epochs=scalar(epochs),
+            validation_loss=scalar(self._validation_loss),
+        )
+
+    def _probe(self) -> None:
+        """Find out what the first update would change, on a copy of weights and optimizer."""
+        # torch's optimizers leave hooks and schedulers' wrappers behind when copied.
+        double = copy.deepcopy(self._optimizer)
+        copies: dict[int, Tensor] = {}
+        nominal = self._rates.reference()
+        for own, other in zip(self._optimizer.param_groups, double.param_groups, strict=True):
+            other["lr"] = max(float(own["lr"]), float(own.get("initial_lr", 0.0)))
+            for parameter, twin in zip(own["params"], other["params"], strict=True):
+                copies[id(parameter)] = twin
+                if parameter.grad is not None:
+                    twin.grad = parameter.grad.detach().clone()
+        try:
+            double.step()
+        except TypeError as error:
+            raise ModelError(
+                f"{type(self._optimizer).__name__} needs a closure and cannot be controlled: use "
+                "an optimizer that steps from gradients alone, such as Adam or SGD."
+            ) from error
+        parameters = dict(self._model.named_parameters())
+        updated = [
+            [copies[id(parameters[name])].detach() for name in layer.parameter_names]
+            for layer in self.layers
+        ]
+        self._statistics.probe(updated, nominal)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what a resumed training needs, as plain values and tensors."""
+        return {
+            "step": self.step,
+            "next_decision": self._next_decision,
+            "z": self._z.clone(),
+            "memory": dict(vars(self._memory)),
+            "losses": [loss.clone() for loss in self._losses],
+            "validation_loss": self._validation_loss,
+            "statistics": self._statistics.state_dict(),
+            "layers": [layer.name for layer in self.layers],
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from `state`. Raises ModelError if it is of another model."""
+        if state["layers"] != [layer.name for layer in self.layers]:
+            raise ModelError(
+                "This controller state belongs to a model with other layers: load it into the "
+                "model that it was saved with."
+            )
+        self.step = int(state["step"])
+        self._next_decision = int(state["next_decision"])
+        self._z = state["z"].clone()
+        self._memory = Memory(**state["memory"])
+        self._losses = [loss.clone() for loss in state["losses"]]
+        self._validation_loss = float(state["validation_loss"])
+        self._statistics.load_state_dict(state["statistics"])

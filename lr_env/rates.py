@@ -1,0 +1,101 @@
+"""Layer learning rates in somebody's optimizer, present for the length of one step only.
+
+Between steps the optimizer has the parameter groups that its owner gave it: schedulers that
+compute a rate from the last one never compound our scale, and checkpoints keep their layout.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from lr_env.errors import ModelError
+from lr_env.layers import Layer
+
+
+class LayerRates:
+    """Scales the learning rate of each layer in `optimizer`, whatever its groups are.
+
+    A layer's own rate is that of its largest parameter; the others (a bias in a group of its
+    own, say) keep their ratio to it.
+
+    Raises:
+        ModelError: the optimizer lacks a parameter of the layers.
+    """
+
+    def __init__(self, model: nn.Module, layers: Sequence[Layer], optimizer: Optimizer) -> None:
+        self._optimizer = optimizer
+        self._layers = layers
+        parameters = dict(model.named_parameters())
+        self._layer_of = {
+            id(parameters[name]): index
+            for index, layer in enumerate(layers)
+            for name in layer.parameter_names
+        }
+        self._largest = [
+            max((parameters[name] for name in layer.parameter_names), key=Tensor.numel)
+            for layer in layers
+        ]
+        self._own_groups: list[dict[str, Any]] | None = None
+        present = {id(p) for group in optimizer.param_groups for p in group["params"]}
+        for layer, parameter in zip(layers, self._largest, strict=True):
+            if id(parameter) not in present:
+                raise ModelError(
+                    f"The optimizer does not hold layer {layer.name!r}: build it from this "
+                    "model's parameters, or freeze the layer with requires_grad_(False)."
+                )
+
+    def base(self) -> list[float]:
+        """Return today's unscaled rate of every layer."""
+        return self._per_layer("lr")
+
+    def reference(self) -> list[float]:
+        """Return the nominal rate of every layer: the scheduler's `initial_lr`, else the rate."""
+        now = self.base()
+        initial = self._per_layer("initial_lr")
+        return [max(a, b) for a, b in zip(now, initial, strict=True)]
+
+    def apply(self, scales: Sequence[float]) -> None:
+        """Split the groups by layer and scale each layer's rate by its entry of `scales`."""
+        self.restore()
+        own = self._optimizer.param_groups
+        self._optimizer.param_groups = [
+            part for group in own for part in self._split(group, scales)
+        ]
+        self._own_groups = own
+
+    def restore(self) -> None:
+        """Give the optimizer its own groups back, with what the step changed in them."""
+        if self._own_groups is None:
+            return
+        split = {id(part["params"][0]): part for part in self._optimizer.param_groups}
+        for group in self._own_groups:
+            if group["params"]:
+                part = split[id(group["params"][0])]
+                group.update({k: v for k, v in part.items() if k not in ("params", "lr")})
+        self._optimizer.param_groups = self._own_groups
+        self._own_groups = None
+
+    def _split(self, group: dict[str, Any], scales: Sequence[float]) -> list[dict[str, Any]]:
+        parts: dict[int | None, list[Tensor]] = {}
+        for parameter in group["params"]:
+            parts.setdefault(self._layer_of.get(id(parameter)), []).append(parameter)
+        return [
+            {
+                **group,
+                "params": members,
+                "lr": group["lr"] if index is None else group["lr"] * scales[index],
+            }
+            for index, members in parts.items()
+        ]
+
+    def _per_layer(self, key: str) -> list[float]:
+        values = {
+            id(parameter): float(group.get(key, 0.0))
+            for group in self._own_groups or self._optimizer.param_groups
+            for parameter in group["params"]
+        }
+        return [values[id(parameter)] for parameter in self._largest]

@@ -1,0 +1,155 @@
+"""Raw statistics of layers, `[..., L, R]`: what is measured of a training at a decision.
+
+Two extractors fill the same columns: the one here reads a module's own tensors, the one in
+`lr_env.stack` reduces stacked tensors. Everything after them is one code path.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from lr_env.layers import Layer
+
+RAW_STATISTICS = (
+    "weight_sq",  # sum of squared weights
+    "distance_sq",  # sum of squared distances from the initial weights
+    "gradient_sq",  # sum of squared entries of the pending gradient
+    "momentum_sq",  # the same of the optimizer's gradient average, 0 where it keeps none
+    "direction_rms",  # last update per unit of learning rate: rms over its non-zero entries
+    "gradient_dot_update",  # pending gradient . last update
+    "previous_dot_update",  # the gradient that made the last update . last update
+)
+RAW_INDEX = {name: index for index, name in enumerate(RAW_STATISTICS)}
+
+
+class LayerStatistics:
+    """Measures the layers of one module while an optimizer trains it.
+
+    Holds two copies of the weights: as they began, and the last update. `before_update` and
+    `after_update` bracket the update that precedes a decision; `read` is called at the decision,
+    with the next gradient in place.
+    """
+
+    def __init__(self, model: nn.Module, layers: Sequence[Layer], optimizer: Optimizer) -> None:
+        parameters = dict(model.named_parameters())
+        self._layers = [[parameters[name] for name in layer.parameter_names] for layer in layers]
+        self._optimizer = optimizer
+        self._initial = [[p.detach().clone() for p in group] for group in self._layers]
+        self._update = [[torch.zeros_like(p) for p in group] for group in self._layers]
+        first = self._layers[0][0]
+        self._dtype = torch.float64 if first.dtype == torch.float64 else torch.float32
+        self._previous_dot = [first.new_zeros((), dtype=self._dtype)] * len(layers)
+        self._direction = [first.new_zeros((), dtype=self._dtype)] * len(layers)
+
+    @torch.no_grad()
+    def before_update(self) -> None:
+        """Remember the weights that the optimizer is about to change."""
+        for group, kept in zip(self._layers, self._update, strict=True):
+            torch._foreach_copy_(kept, [p.detach() for p in group])
+
+    @torch.no_grad()
+    def after_update(self, learning_rates: Sequence[float]) -> None:
+        """Measure the update just made at `learning_rates`, one for each layer."""
+        for index, (group, kept) in enumerate(zip(self._layers, self._update, strict=True)):
+            torch._foreach_neg_(kept)
+            torch._foreach_add_(kept, [p.detach() for p in group])
+            self._previous_dot[index] = self._dot(_gradients(group), kept)
+            self._direction[index] = self._direction_rms(kept, learning_rates[index])
+
+    @torch.no_grad()
+    def probe(self, updated: Sequence[Sequence[Tensor]], learning_rates: Sequence[float]) -> None:
+        """Take the direction of the pending update from a dry run's `updated` weights."""
+        for index, (group, after) in enumerate(zip(self._layers, updated, strict=True)):
+            change = torch._foreach_sub(list(after), [p.detach() for p in group])
+            self._direction[index] = self._direction_rms(change, learning_rates[index])
+
+    @torch.no_grad()
+    def read(self) -> Tensor:
+        """Return the raw statistics `[L, R]` on the CPU, in float32 (float64 for such models)."""
+        options = {id(p): group for group in self._optimizer.param_groups for p in group["params"]}
+        rows = [self._row(index, options) for index in range(len(self._layers))]
+        return torch.stack(rows).cpu()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the statistics' memory, as plain tensors (two copies of the weights)."""
+        return {
+            "initial": [[tensor.clone() for tensor in group] for group in self._initial],
+            "update": [[tensor.clone() for tensor in group] for group in self._update],
+            "previous_dot": [value.clone() for value in self._previous_dot],
+            "direction": [value.clone() for value in self._direction],
+        }
+
+    @torch.no_grad()
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from `state`, made by `state_dict` of the same layers."""
+        for name, own in (("initial", self._initial), ("update", self._update)):
+            for kept, loaded in zip(own, state[name], strict=True):
+                torch._foreach_copy_(kept, list(loaded))
+        self._previous_dot = [value.clone() for value in state["previous_dot"]]
+        self._direction = [value.clone() for value in state["direction"]]
+
+    def _row(self, index: int, options: Mapping[int, Mapping[str, Any]]) -> Tensor:
+        group = self._layers[index]
+        gradients = _gradients(group)
+        distance = torch._foreach_sub([p.detach() for p in group], self._initial[index])
+        return torch.stack([
+            self._dot(group, group),
+            self._dot(distance, distance),
+            self._dot(gradients, gradients),
+            self._momentum_sq(group, options),
+            self._direction[index],
+            self._dot(gradients, self._update[index]),
+            self._previous_dot[index],
+        ])  # fmt: skip
+
+    def _dot(self, left: Sequence[Tensor], right: Sequence[Tensor]) -> Tensor:
+        parts = [
+            torch.dot(a.detach().flatten().to(self._dtype), b.detach().flatten().to(self._dtype))
+            for a, b in zip(left, right, strict=True)
+        ]
+        return torch.stack(parts).sum()
+
+    def _direction_rms(self, change: Sequence[Tensor], learning_rate: float) -> Tensor:
+        moved = torch.stack([torch.count_nonzero(tensor) for tensor in change]).sum()
+        rms = (self._dot(change, change) / moved.clamp(min=1)).sqrt()
+        return rms / learning_rate if learning_rate > 0 else torch.zeros_like(rms)
+
+    def _momentum_sq(
+        self, group: Sequence[Tensor], options: Mapping[int, Mapping[str, Any]]
+    ) -> Tensor:
+        averages = [
+            gradient_average(self._optimizer.state.get(p, {}), options.get(id(p), {}))
+            for p in group
+        ]
+        known = [average for average in averages if average is not None]
+        if not known:
+            return torch.zeros((), dtype=self._dtype, device=group[0].device)
+        return self._dot(known, known)
+
+
+def gradient_average(state: Mapping[str, Any], options: Mapping[str, Any]) -> Tensor | None:
+    """Return an optimizer's average of past gradients, debiased; None where it keeps none.
+
+    `state` is the optimizer's of one parameter, `options` its parameter group. `exp_avg` of the
+    Adam family (Kingma and Ba 2015, algorithm 1) is divided by 1 - beta1^t; a
+    `momentum_buffer`, a discounted sum, by what the discounts add up to in the long run.
+    """
+    if "exp_avg" in state and "betas" in options and "step" in state:
+        debias = 1.0 - options["betas"][0] ** max(1.0, float(state["step"]))
+        return torch.div(state["exp_avg"], debias)
+    if state.get("momentum_buffer") is not None and options.get("momentum", 1.0) < 1.0:
+        return torch.mul(state["momentum_buffer"], 1.0 - options["momentum"])
+    return None
+
+
+def _gradients(group: Sequence[Tensor]) -> list[Tensor]:
+    return [torch.zeros_like(p) if p.grad is None else _dense(p.grad) for p in group]
+
+
+def _dense(gradient: Tensor) -> Tensor:
+    return gradient.to_dense() if gradient.is_sparse else gradient
