@@ -94,16 +94,20 @@ class Instruments:
         self._validation_loss = float(loss)
 
     def mean_loss(self) -> float:
-        """Return the mean loss of the mini-batches since the last decision."""
-        return float(torch.stack(self._losses).mean())
+        """Return the mean loss of the mini-batches since the last decision.
 
-    def observe(self) -> Tensor:
-        """Return the observation `[L, F]` of this decision, with the pending gradient in place."""
+        Raises:
+            ModelError: none was handed over.
+        """
         if not self._losses:
             raise ModelError(
                 "No loss was handed over since the last decision: call controller.observe(loss) "
                 "after loss.backward() and before optimizer.step()."
             )
+        return float(torch.stack(self._losses).mean())
+
+    def observe(self) -> Tensor:
+        """Return the observation `[L, F]` of this decision, with the pending gradient in place."""
         if self.step == 0:
             self._probe()
         signals = self._signals()

@@ -93,15 +93,13 @@ class Memory:
         }
         return cls(**values)
 
-    def forget(self, mask: Tensor) -> Memory:
-        """Return the memory with the trainings of `mask` `[N]` emptied."""
-        return Memory(**{
-            field.name: torch.where(
-                mask.view(-1, *[1] * (value.ndim - 1)), torch.full_like(value, float("nan")), value
-            )
-            for field in fields(self)
-            for value in [getattr(self, field.name)]
-        })  # fmt: skip
+    def merge(self, other: Memory, mask: Tensor) -> Memory:
+        """Return the memory with the trainings of `mask` `[N]` taken from `other`."""
+        merged = {}
+        for field in fields(self):
+            own, new = getattr(self, field.name), getattr(other, field.name)
+            merged[field.name] = torch.where(mask.view(-1, *[1] * (own.ndim - 1)), new, own)
+        return Memory(**merged)
 
 
 def remember(memory: Memory, signals: Signals) -> Memory:

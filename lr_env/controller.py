@@ -1,0 +1,199 @@
+"""The controller: a frozen policy at work in somebody's training script."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from lr_env.action import InitialScale
+from lr_env.decisions import check_horizon, default_steps_per_action
+from lr_env.errors import InvalidArgumentError, NonFiniteLossError
+from lr_env.instruments import Instruments
+from lr_env.layers import Layer
+from lr_env.policy import DEFAULT_POLICY, FrozenPolicy, resolve_policy
+
+__all__ = ["Decision", "LRController"]
+
+
+@dataclass(frozen=True)
+class Decision:
+    """One decision of the controller.
+
+    Attributes:
+        step: updates made before it.
+        loss: mean training loss since the last decision.
+        base_lr: the optimizer's own rate at that time (of the first layer).
+        learning_rates: the rate of every layer from here on, in the order of `layers`.
+    """
+
+    step: int
+    loss: float
+    base_lr: float
+    learning_rates: tuple[float, ...]
+
+
+class LRController:
+    """Sets the learning rate of every layer of `model` while `optimizer` trains it.
+
+    ```python
+    controller = LRController(model, optimizer, policy="ppo-v0", total_steps=steps)
+    for x, y in loader:
+        loss = loss_fn(model(x), y)
+        loss.backward()
+        controller.observe(loss)
+        optimizer.step()
+        optimizer.zero_grad()
+    ```
+
+    It works in the optimizer's step hooks: the rates stand in the optimizer for the length of a
+    step, then its own come back, so that schedulers and checkpoints never see them.
+
+    Args:
+        model: the module in training; its parameters with `requires_grad` are controlled.
+        optimizer: any torch optimizer that steps from gradients, holding those parameters.
+        policy: name of a shipped policy, path of a policy folder, or a `FrozenPolicy`.
+        total_steps: optimizer steps that the training will take.
+        steps_per_epoch: optimizer steps of one pass over the data, if known.
+        steps_per_action: steps from decision to decision; `max(1, total_steps // 200)` if None.
+        z_max: half-width of the envelope around the optimizer's own rate, octaves; the
+            policy's if None. Ten where nobody knows the rate, two on top of a proven recipe.
+        z_init: `cautious` or `zero`; the policy's if None.
+        pretrained: whether the weights are pretrained, or a function of the parameter's name.
+
+    Raises:
+        LrEnvError: one of its subclasses, for whatever of this cannot be used.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        optimizer: Optimizer,
+        policy: str | Path | FrozenPolicy = DEFAULT_POLICY,
+        *,
+        total_steps: int,
+        steps_per_epoch: float | None = None,
+        steps_per_action: int | None = None,
+        z_max: float | None = None,
+        z_init: InitialScale | None = None,
+        pretrained: bool | Callable[[str], bool] = False,
+    ) -> None:
+        self.policy = resolve_policy(policy)
+        check_horizon(total_steps, 1)
+        if steps_per_epoch is not None and not steps_per_epoch > 0:
+            raise InvalidArgumentError(f"steps_per_epoch must be above 0, not {steps_per_epoch}.")
+        envelope = self.policy.envelope
+        self._instruments = Instruments(
+            model,
+            optimizer,
+            total_steps=total_steps,
+            steps_per_action=(
+                default_steps_per_action(total_steps)
+                if steps_per_action is None
+                else steps_per_action
+            ),
+            envelope=replace(
+                envelope,
+                z_max=envelope.z_max if z_max is None else z_max,
+                z_init=envelope.z_init if z_init is None else z_init,
+            ),
+            steps_per_epoch=steps_per_epoch,
+            is_pretrained=pretrained if callable(pretrained) else lambda name: pretrained,
+        )
+        self.history: list[Decision] = []
+        self._handles = [
+            optimizer.register_step_pre_hook(self._before_step),
+            optimizer.register_step_post_hook(self._after_step),
+        ]
+
+    @property
+    def layers(self) -> tuple[Layer, ...]:
+        """The layers under control, in the order of the model's parameters."""
+        return self._instruments.layers
+
+    @property
+    def learning_rates(self) -> dict[str, float]:
+        """The rate that the next step of every layer is made at, by layer name."""
+        rates = self._instruments.learning_rates
+        return {layer.name: rate for layer, rate in zip(self.layers, rates, strict=True)}
+
+    def observe(self, loss: Tensor | float) -> None:
+        """Hand over the training loss of a mini-batch, between `backward` and `step`.
+
+        With gradient accumulation, call it for every mini-batch of the step.
+        """
+        self._instruments.record_loss(torch.as_tensor(loss))
+
+    def observe_validation(self, loss: Tensor | float) -> None:
+        """Hand over a validation loss whenever there is one (optional)."""
+        self._instruments.record_validation(float(loss))
+
+    def detach(self) -> None:
+        """Leave the optimizer as it was found; its own rates hold from here on."""
+        for handle in self._handles:
+            handle.remove()
+        self._handles.clear()
+        self._instruments.release()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what a resumed training needs, as plain values and tensors.
+
+        It holds two copies of the weights; save it beside the model's and optimizer's state.
+        """
+        return {
+            "version": 1,
+            "policy": self.policy.card.get("weights_sha256"),
+            "instruments": self._instruments.state_dict(),
+            "history": [asdict(decision) for decision in self.history],
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from `state_dict()`. Raises LrEnvError if it is of another model or policy."""
+        if state.get("policy") != self.policy.card.get("weights_sha256"):
+            raise InvalidArgumentError(
+                "This controller state was made with another policy: load that policy first."
+            )
+        self._instruments.load_state_dict(state["instruments"])
+        self.history = [
+            Decision(**{**entry, "learning_rates": tuple(entry["learning_rates"])})
+            for entry in state["history"]
+        ]
+
+    def _before_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
+        if self._instruments.decision_due:
+            if self._instruments.step < self._instruments.total_steps:
+                self._decide()
+            else:
+                warnings.warn(
+                    f"The training goes on past its {self._instruments.total_steps} steps: the "
+                    "learning rates stay as they are. Hand over a larger total_steps.",
+                    stacklevel=3,
+                )
+        self._instruments.before_update()
+
+    def _after_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
+        self._instruments.after_update()
+
+    def _decide(self) -> None:
+        instruments = self._instruments
+        loss = instruments.mean_loss()
+        if loss != loss or loss in (float("inf"), float("-inf")):
+            raise NonFiniteLossError(
+                f"The training loss is {loss} near step {instruments.step}: go back to the last "
+                "checkpoint, and look for bad samples or numbers too large for the precision."
+            )
+        instruments.act(self.policy.act(instruments.observe()))
+        self.history.append(
+            Decision(
+                step=instruments.step,
+                loss=loss,
+                base_lr=instruments.base_rates[0],
+                learning_rates=tuple(instruments.learning_rates),
+            )
+        )

@@ -1,0 +1,5 @@
+"""Stacked training: N trainings of one architecture that step together through `torch.func`."""
+
+from lr_env.stack.stack import Stack, StackSettings
+
+__all__ = ["Stack", "StackSettings"]

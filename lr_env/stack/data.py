@@ -1,0 +1,99 @@
+"""The data of N trainings: stacked tensors and each training's own shuffled order."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lr_env.errors import DataError
+from lr_env.randomness import torch_generator
+from lr_env.tasks.tensor_task import TensorTask
+
+
+class StackedData:
+    """Train and validation samples `[N, n, ...]`, and where each training is in its pass.
+
+    Every lane draws its order as `TensorTask.batches` does from the same generator, so that a
+    lane equals the single training of its seed.
+    """
+
+    def __init__(self, template: TensorTask, num: int, batch_size: int, dtype: torch.dtype) -> None:
+        self._num = num
+        self._dtype = dtype
+        self._tensors: dict[str, tuple[Tensor, Tensor]] = {}
+        for split in ("train", "validation"):
+            inputs, targets = template.tensors(split)  # type: ignore[arg-type]
+            self._tensors[split] = (
+                _cast(inputs, dtype).expand(num, *inputs.shape).clone(),
+                targets.expand(num, *targets.shape).clone(),
+            )
+        self.train_size = template.size("train")
+        self.batch_size = min(batch_size, self.train_size)
+        self._batches_per_pass = self.train_size // self.batch_size
+        self._order = torch.zeros((num, self.train_size), dtype=torch.long)
+        self._position = torch.zeros(num, dtype=torch.long)
+        self._generators = [torch.Generator() for _ in range(num)]
+
+    def load(self, lane: int, task: TensorTask, seed: int) -> None:
+        """Put an instance's data into `lane`, at the beginning of its first pass.
+
+        Raises:
+            DataError: its shapes differ from the stack's.
+        """
+        for split, (inputs, targets) in self._tensors.items():
+            new_inputs, new_targets = task.tensors(split)  # type: ignore[arg-type]
+            if new_inputs.shape != inputs.shape[1:] or new_targets.shape != targets.shape[1:]:
+                raise DataError(
+                    f"Task {task.name!r} changed its {split} shape from {tuple(inputs.shape[1:])} "
+                    f"to {tuple(new_inputs.shape)}: lanes of a stack need equal shapes."
+                )
+            inputs[lane] = _cast(new_inputs, self._dtype)
+            targets[lane] = new_targets
+        self._generators[lane] = torch_generator(seed, "batches")
+        self._shuffle(lane)
+
+    def next_batch(self, rows: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Return the next mini-batches `[rows, B, ...]` of the lanes in `rows` (all if None)."""
+        lanes = torch.arange(self._num) if rows is None else rows
+        for lane in lanes[self._position[lanes] >= self._batches_per_pass].tolist():
+            self._shuffle(lane)
+        start = self._position[lanes].unsqueeze(1) * self.batch_size
+        columns = start + torch.arange(self.batch_size)
+        index = self._order[lanes].gather(1, columns) + (lanes * self.train_size).unsqueeze(1)
+        self._position[lanes] += 1
+        inputs, targets = self._tensors["train"]
+        shape = (len(lanes), self.batch_size)
+        return (
+            inputs.flatten(0, 1).index_select(0, index.flatten()).view(*shape, *inputs.shape[2:]),
+            targets.flatten(0, 1).index_select(0, index.flatten()).view(*shape),
+        )
+
+    def validation(self, samples: int) -> tuple[Tensor, Tensor]:
+        """Return the first `samples` validation samples `[N, samples, ...]`."""
+        inputs, targets = self._tensors["validation"]
+        return inputs[:, :samples], targets[:, :samples]
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return order and generators; the samples come back from the lanes' seeds."""
+        return {
+            "order": self._order.clone(),
+            "position": self._position.clone(),
+            "generators": torch.stack([generator.get_state() for generator in self._generators]),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from `state`, after `load` of every lane."""
+        self._order.copy_(state["order"])
+        self._position.copy_(state["position"])
+        for generator, kept in zip(self._generators, state["generators"], strict=True):
+            generator.set_state(kept)
+
+    def _shuffle(self, lane: int) -> None:
+        self._order[lane] = torch.randperm(self.train_size, generator=self._generators[lane])
+        self._position[lane] = 0
+
+
+def _cast(inputs: Tensor, dtype: torch.dtype) -> Tensor:
+    return inputs.to(dtype) if inputs.is_floating_point() else inputs

@@ -1,0 +1,98 @@
+"""What differs from lane to lane: seeds, base rates, schedules, horizons, and where it stands."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lr_env.instances import Instance, draw_instance
+from lr_env.randomness import numpy_generator
+from lr_env.schedules import resolve_schedule
+
+if TYPE_CHECKING:
+    from lr_env.stack.stack import StackSettings
+
+
+class Lanes:
+    """The N lanes' own draws and clocks.
+
+    Attributes `[N]`: step: updates made; total_steps; base_lr: nominal rate, float64;
+    seeds: of the instances; sees_validation, sees_epochs: what the policy is shown.
+    """
+
+    def __init__(self, num: int, settings: StackSettings) -> None:
+        self._settings = settings
+        self._random = [np.random.default_rng() for _ in range(num)]
+        longest = settings.total_steps
+        self._horizon = max(longest) if isinstance(longest, tuple) else longest
+        self._factors = torch.ones((num, self._horizon + 1), dtype=torch.float64)
+        self._schedules = [settings.schedules[0]] * num
+        self.step = torch.zeros(num, dtype=torch.long)
+        self.total_steps = torch.full((num,), self._horizon)
+        self.base_lr = torch.ones(num, dtype=torch.float64)
+        self.seeds = torch.zeros(num, dtype=torch.long)
+        self.sees_validation = torch.zeros(num, dtype=torch.bool)
+        self.sees_epochs = torch.zeros(num, dtype=torch.bool)
+
+    def seed(self, seed: int) -> None:
+        """Seed lane i with `seed + i`, as `gymnasium.Env.reset` seeds a single environment."""
+        self._random = [np.random.default_rng(seed + lane) for lane in range(len(self._random))]
+
+    def draw(self, lane: int) -> Instance:
+        """Draw the lane's next instance and set its clock to 0."""
+        settings = self._settings
+        instance = draw_instance(self._random[lane], settings.base_lr)
+        # From the instance's own seed: the single environment draws nothing but the instance.
+        random = numpy_generator(instance.seed, "lane")
+        horizon = settings.total_steps
+        if isinstance(horizon, tuple):
+            low, high = (math.log(steps) for steps in horizon)
+            horizon = round(math.exp(random.uniform(low, high)))
+        name = settings.schedules[int(random.integers(len(settings.schedules)))]
+        self._place(lane, name, horizon)
+        self.step[lane] = 0
+        self.base_lr[lane] = instance.base_lr
+        self.seeds[lane] = instance.seed
+        self.sees_validation[lane] = bool(random.random() < settings.validation_seen)
+        self.sees_epochs[lane] = bool(random.random() < settings.epochs_seen)
+        return instance
+
+    def rates(self, like: Tensor) -> Tensor:
+        """Return today's rate of each lane's base schedule `[N]`, in the dtype of `like`."""
+        factor = self._factors.gather(1, self.step.clamp(max=self._horizon).unsqueeze(1))
+        return (self.base_lr * factor.squeeze(1)).to(like)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return draws, clocks and generators as plain values and tensors."""
+        return {
+            "step": self.step.clone(),
+            "total_steps": self.total_steps.clone(),
+            "base_lr": self.base_lr.clone(),
+            "seeds": self.seeds.clone(),
+            "sees_validation": self.sees_validation.clone(),
+            "sees_epochs": self.sees_epochs.clone(),
+            "schedules": list(self._schedules),
+            "random": [generator.bit_generator.state for generator in self._random],
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from `state`."""
+        for name in (
+            "step", "total_steps", "base_lr", "seeds", "sees_validation", "sees_epochs",
+        ):  # fmt: skip
+            getattr(self, name).copy_(state[name])
+        for lane, name in enumerate(state["schedules"]):
+            self._place(lane, name, int(self.total_steps[lane]))
+        for generator, kept in zip(self._random, state["random"], strict=True):
+            generator.bit_generator.state = kept
+
+    def _place(self, lane: int, name: str, horizon: int) -> None:
+        schedule = resolve_schedule(name)
+        self._schedules[lane] = name
+        self.total_steps[lane] = horizon
+        factors = [schedule(step, horizon) for step in range(horizon + 1)]
+        self._factors[lane, : horizon + 1] = torch.tensor(factors, dtype=torch.float64)

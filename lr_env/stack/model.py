@@ -1,0 +1,111 @@
+"""N models of one architecture as one: all parameters in a flat `[N, P]` matrix."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call, vmap
+
+from lr_env.errors import ModelError
+
+LossFunction = Callable[[Tensor, Tensor], Tensor]
+
+
+class StackedModel:
+    """Parameters `[N, P]`, gradients `[N, P]` and stacked buffers of N equal modules.
+
+    A flat layout lets optimizers and statistics work on single large tensors; the module sees
+    views of it. Buffers (BatchNorm's running statistics) are stacked by name.
+    """
+
+    def __init__(self, template: nn.Module, loss: LossFunction, num: int) -> None:
+        self.template = template
+        self.num = num
+        self._shapes = {name: p.shape for name, p in template.named_parameters()}
+        if not all(p.requires_grad for p in template.parameters()):
+            raise ModelError("A stack trains whole networks: it takes no frozen parameters.")
+        self._sizes = [shape.numel() for shape in self._shapes.values()]
+        like = next(template.parameters()).detach()
+        self.flat = like.new_zeros((num, sum(self._sizes)))
+        self.gradient = torch.zeros_like(self.flat)
+        self.buffers = {
+            name: buffer.detach().expand(num, *buffer.shape).clone()
+            for name, buffer in template.named_buffers()
+        }
+        self._loss = loss
+        self._parameters = self._leaves(self.flat)
+
+    def load(self, lane: int, module: nn.Module) -> None:
+        """Copy a module's weights and buffers into `lane`."""
+        with torch.no_grad():
+            self.flat[lane] = torch.cat([p.detach().flatten() for p in module.parameters()])
+            for name, buffer in module.named_buffers():
+                self.buffers[name][lane] = buffer
+
+    def forward_backward(self, inputs: Tensor, targets: Tensor, rows: Tensor | None) -> Tensor:
+        """Compute gradients of the trainings in `rows` (all if None); return losses `[rows]`.
+
+        `inputs [rows, B, ...]`, `targets [rows, B]`. The other rows keep their gradients and
+        buffers.
+        """
+        self.template.train()
+        if rows is None:
+            return self._differentiate(
+                self._parameters, self.buffers, inputs, targets, self.gradient
+            )
+        gradient = self.gradient.new_empty((len(rows), self.flat.shape[1]))
+        buffers = {name: buffer[rows] for name, buffer in self.buffers.items()}
+        leaves = self._leaves(self.flat[rows])
+        losses = self._differentiate(leaves, buffers, inputs, targets, gradient)
+        self.gradient[rows] = gradient
+        for name, buffer in buffers.items():
+            self.buffers[name][rows] = buffer
+        return losses
+
+    @torch.no_grad()
+    def evaluate(self, inputs: Tensor, targets: Tensor) -> Tensor:
+        """Return losses `[N]` in eval mode on `inputs [N, m, ...]`, `targets [N, m]`."""
+        self.template.eval()
+        return self._losses(self._parameters, self.buffers, inputs, targets)
+
+    @torch.no_grad()
+    def outputs(self, inputs: Tensor) -> Tensor:
+        """Return the models' outputs `[N, m, ...]` in eval mode on `inputs [N, m, ...]`."""
+        self.template.eval()
+        call = vmap(self._call, randomness="different")
+        return call(self._parameters, self.buffers, inputs)  # type: ignore[no-any-return]
+
+    def _leaves(self, flat: Tensor) -> dict[str, Tensor]:
+        parts = zip(self._shapes.items(), flat.split(self._sizes, 1), strict=True)
+        return {
+            name: values.view(len(flat), *shape).detach().requires_grad_()
+            for (name, shape), values in parts
+        }
+
+    def _differentiate(
+        self,
+        parameters: dict[str, Tensor],
+        buffers: dict[str, Tensor],
+        x: Tensor,
+        y: Tensor,
+        out: Tensor,
+    ) -> Tensor:
+        losses = self._losses(parameters, buffers, x, y)
+        # The trainings are independent, so the gradient of the sum is each one's own.
+        gradients = torch.autograd.grad(losses.sum(), list(parameters.values()))
+        torch.cat([gradient.flatten(1) for gradient in gradients], 1, out=out)
+        return losses.detach()
+
+    def _losses(
+        self, parameters: dict[str, Tensor], buffers: dict[str, Tensor], x: Tensor, y: Tensor
+    ) -> Tensor:
+        def loss(p: dict[str, Tensor], b: dict[str, Tensor], x: Tensor, y: Tensor) -> Tensor:
+            return self._loss(self._call(p, b, x), y)
+
+        return vmap(loss, randomness="different")(parameters, buffers, x, y)  # type: ignore[no-any-return]
+
+    def _call(self, parameters: dict[str, Tensor], buffers: dict[str, Tensor], x: Tensor) -> Any:
+        return functional_call(self.template, (parameters, buffers), (x,))

@@ -1,0 +1,136 @@
+"""torch.optim's arithmetic for N trainings at once, on flat `[N, P]` matrices.
+
+Each equals its namesake in torch.optim step by step; `arguments` are the namesake's.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from lr_env.errors import InvalidArgumentError, UnknownNameError
+from lr_env.optimizers import USUAL_ARGUMENTS, optimizer_names
+
+State = dict[str, Tensor]
+
+
+class StackedOptimizer(ABC):
+    """One update rule; its state is a dictionary of `[N, P]` tensors that the caller keeps."""
+
+    slots: ClassVar[tuple[str, ...]] = ()
+    supported: ClassVar[tuple[str, ...]] = ()
+
+    def __init__(self, arguments: Mapping[str, Any]) -> None:
+        self.arguments = dict(arguments)
+
+    def init(self, like: Tensor) -> State:
+        """Return the state before the first update."""
+        return {name: torch.zeros_like(like) for name in self.slots}
+
+    @abstractmethod
+    def update(self, params: Tensor, grad: Tensor, state: State, lr: Tensor, step: Tensor) -> None:
+        """Update `params` and `state` in place; `lr [N, P]`, `step [N, 1]` counts from 1."""
+
+    def gradient_average(self, state: State, step: Tensor) -> Tensor | None:
+        """Return the average of past gradients, debiased as `statistics.gradient_average`."""
+        return None
+
+
+class StackedAdam(StackedOptimizer):
+    """Adam (Kingma and Ba 2015, algorithm 1), with torch's placement of epsilon."""
+
+    slots = ("exp_avg", "exp_avg_sq")
+    supported = ("betas", "eps", "weight_decay")
+    decoupled = False
+
+    def update(self, params: Tensor, grad: Tensor, state: State, lr: Tensor, step: Tensor) -> None:
+        """See the base class."""
+        beta1, beta2 = self.arguments["betas"]
+        decay = self.arguments["weight_decay"]
+        if decay and self.decoupled:
+            params.mul_(1.0 - lr * decay)
+        elif decay:
+            grad = grad.add(params, alpha=decay)
+        state["exp_avg"].lerp_(grad, 1.0 - beta1)
+        state["exp_avg_sq"].mul_(beta2).addcmul_(grad, grad, value=1.0 - beta2)
+        denominator = state["exp_avg_sq"].sqrt().div_((1.0 - beta2**step).sqrt())
+        denominator.add_(self.arguments["eps"])
+        params.sub_(state["exp_avg"].div(denominator).mul_(lr / (1.0 - beta1**step)))
+
+    def gradient_average(self, state: State, step: Tensor) -> Tensor:
+        """See the base class."""
+        return state["exp_avg"] / (1.0 - self.arguments["betas"][0] ** step.clamp(min=1))
+
+
+class StackedAdamW(StackedAdam):
+    """Adam with decoupled weight decay (Loshchilov and Hutter 2019, algorithm 2)."""
+
+    decoupled = True
+
+
+class StackedSGD(StackedOptimizer):
+    """SGD with heavy-ball momentum, as torch writes it."""
+
+    slots = ("momentum_buffer",)
+    supported = ("momentum", "weight_decay")
+
+    def update(self, params: Tensor, grad: Tensor, state: State, lr: Tensor, step: Tensor) -> None:
+        """See the base class."""
+        if self.arguments["weight_decay"]:
+            grad = grad.add(params, alpha=self.arguments["weight_decay"])
+        state["momentum_buffer"].mul_(self.arguments["momentum"]).add_(grad)
+        params.sub_(state["momentum_buffer"] * lr)
+
+    def gradient_average(self, state: State, step: Tensor) -> Tensor | None:
+        """See the base class."""
+        momentum = self.arguments["momentum"]
+        return state["momentum_buffer"] * (1.0 - momentum) if momentum else None
+
+
+class StackedRMSprop(StackedOptimizer):
+    """RMSprop without momentum (Hinton 2012, lecture 6e), as torch writes it."""
+
+    slots = ("square_avg",)
+    supported = ("alpha", "eps", "weight_decay")
+
+    def update(self, params: Tensor, grad: Tensor, state: State, lr: Tensor, step: Tensor) -> None:
+        """See the base class."""
+        alpha = self.arguments["alpha"]
+        if self.arguments["weight_decay"]:
+            grad = grad.add(params, alpha=self.arguments["weight_decay"])
+        state["square_avg"].mul_(alpha).addcmul_(grad, grad, value=1.0 - alpha)
+        params.sub_(grad.div(state["square_avg"].sqrt().add_(self.arguments["eps"])).mul_(lr))
+
+
+STACKED_OPTIMIZERS: dict[str, type[StackedOptimizer]] = {
+    "adam": StackedAdam,
+    "adamw": StackedAdamW,
+    "rmsprop": StackedRMSprop,
+    "sgd": StackedSGD,
+}
+
+
+def build_stacked_optimizer(
+    name: str, arguments: Mapping[str, Any] | None = None
+) -> StackedOptimizer:
+    """Build a stacked optimizer; arguments not given have torch's (or the project's) defaults.
+
+    Raises:
+        UnknownNameError, InvalidArgumentError: no such optimizer or argument.
+    """
+    if name not in STACKED_OPTIMIZERS:
+        raise UnknownNameError("stacked optimizer", name, STACKED_OPTIMIZERS)
+    kind = STACKED_OPTIMIZERS[name]
+    chosen = {**USUAL_ARGUMENTS.get(name, {}), **(arguments or {})}
+    for key in chosen:
+        if key not in kind.supported:
+            raise InvalidArgumentError(
+                f"Stacked {name} takes {', '.join(kind.supported)}, not {key!r}."
+            )
+    # torch's own defaults, read from torch itself.
+    probe = optimizer_names()[name]([torch.zeros(1, requires_grad=True)], lr=1.0)
+    return kind({key: chosen.get(key, probe.defaults[key]) for key in kind.supported})
