@@ -9,7 +9,10 @@ from torch import Tensor
 
 from lr_env.errors import DataError
 from lr_env.randomness import torch_generator
+from lr_env.tasks.base import Split
 from lr_env.tasks.tensor_task import TensorTask
+
+_USED: tuple[Split, ...] = ("train", "validation")
 
 
 class StackedData:
@@ -22,9 +25,9 @@ class StackedData:
     def __init__(self, template: TensorTask, num: int, batch_size: int, dtype: torch.dtype) -> None:
         self._num = num
         self._dtype = dtype
-        self._tensors: dict[str, tuple[Tensor, Tensor]] = {}
-        for split in ("train", "validation"):
-            inputs, targets = template.tensors(split)  # type: ignore[arg-type]
+        self._tensors: dict[Split, tuple[Tensor, Tensor]] = {}
+        for split in _USED:
+            inputs, targets = template.tensors(split)
             self._tensors[split] = (
                 _cast(inputs, dtype).expand(num, *inputs.shape).clone(),
                 targets.expand(num, *targets.shape).clone(),
@@ -43,7 +46,7 @@ class StackedData:
             DataError: its shapes differ from the stack's.
         """
         for split, (inputs, targets) in self._tensors.items():
-            new_inputs, new_targets = task.tensors(split)  # type: ignore[arg-type]
+            new_inputs, new_targets = task.tensors(split)
             if new_inputs.shape != inputs.shape[1:] or new_targets.shape != targets.shape[1:]:
                 raise DataError(
                     f"Task {task.name!r} changed its {split} shape from {tuple(inputs.shape[1:])} "
@@ -88,7 +91,8 @@ class StackedData:
         self._order.copy_(state["order"])
         self._position.copy_(state["position"])
         for generator, kept in zip(self._generators, state["generators"], strict=True):
-            generator.set_state(kept)
+            # A view into a stacked tensor would be read from its storage's beginning.
+            generator.set_state(kept.clone())
 
     def _shuffle(self, lane: int) -> None:
         self._order[lane] = torch.randperm(self.train_size, generator=self._generators[lane])

@@ -76,10 +76,27 @@ class StackedModel:
         """Return the models' outputs `[N, m, ...]` in eval mode on `inputs [N, m, ...]`."""
         self.template.eval()
         call = vmap(self._call, randomness="different")
-        return call(self._parameters, self.buffers, inputs)  # type: ignore[no-any-return]
+        outputs: Tensor = call(self._parameters, self.buffers, inputs)
+        return outputs
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return weights, pending gradients and buffers."""
+        return {
+            "flat": self.flat.clone(),
+            "gradient": self.gradient.clone(),
+            "buffers": {name: buffer.clone() for name, buffer in self.buffers.items()},
+        }
+
+    @torch.no_grad()
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from `state`."""
+        self.flat.copy_(state["flat"])
+        self.gradient.copy_(state["gradient"])
+        for name, buffer in state["buffers"].items():
+            self.buffers[name].copy_(buffer)
 
     def _leaves(self, flat: Tensor) -> dict[str, Tensor]:
-        parts = zip(self._shapes.items(), flat.split(self._sizes, 1), strict=True)
+        parts = zip(self._shapes.items(), torch.split(flat, self._sizes, 1), strict=True)
         return {
             name: values.view(len(flat), *shape).detach().requires_grad_()
             for (name, shape), values in parts
@@ -105,7 +122,8 @@ class StackedModel:
         def loss(p: dict[str, Tensor], b: dict[str, Tensor], x: Tensor, y: Tensor) -> Tensor:
             return self._loss(self._call(p, b, x), y)
 
-        return vmap(loss, randomness="different")(parameters, buffers, x, y)  # type: ignore[no-any-return]
+        losses: Tensor = vmap(loss, randomness="different")(parameters, buffers, x, y)
+        return losses
 
     def _call(self, parameters: dict[str, Tensor], buffers: dict[str, Tensor], x: Tensor) -> Any:
         return functional_call(self.template, (parameters, buffers), (x,))

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from lr_env.errors import InvalidArgumentError, UnknownNameError
-from lr_env.optimizers import USUAL_ARGUMENTS, optimizer_names
+from lr_env.optimizers import USUAL_ARGUMENTS, build_optimizer
 
 State = dict[str, Tensor]
 
@@ -63,7 +63,8 @@ class StackedAdam(StackedOptimizer):
 
     def gradient_average(self, state: State, step: Tensor) -> Tensor:
         """See the base class."""
-        return state["exp_avg"] / (1.0 - self.arguments["betas"][0] ** step.clamp(min=1))
+        beta1: float = self.arguments["betas"][0]
+        return state["exp_avg"] / (1.0 - beta1 ** step.clamp(min=1))
 
 
 class StackedAdamW(StackedAdam):
@@ -132,5 +133,5 @@ def build_stacked_optimizer(
                 f"Stacked {name} takes {', '.join(kind.supported)}, not {key!r}."
             )
     # torch's own defaults, read from torch itself.
-    probe = optimizer_names()[name]([torch.zeros(1, requires_grad=True)], lr=1.0)
+    probe = build_optimizer(name, [torch.nn.Parameter(torch.zeros(1))], 1.0)
     return kind({key: chosen.get(key, probe.defaults[key]) for key in kind.supported})

@@ -25,6 +25,8 @@ from lr_env.tasks.tensor_task import TensorTask
 
 TaskFactory = Callable[[int], TensorTask]
 
+_OWN = ("_z", "_loss", "_initial_loss", "_validation_loss", "_observation")
+
 
 @dataclass(frozen=True)
 class StackSettings:
@@ -178,6 +180,35 @@ class Stack:
             self._observation = torch.where(ended.view(-1, 1, 1), fresh, last)
         gained = reward(before, after, self.settings.gamma, self.settings.reward_kind)
         return Outcome(self._observation, gained, ended, last, after, diverged)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return all that `load_state_dict` needs, as plain values and tensors.
+
+        Samples are left out: they come back from the instances' seeds.
+        """
+        return {
+            "lanes": self._lanes.state_dict(),
+            "data": self._data.state_dict(),
+            "model": self._model.state_dict(),
+            "optimizer": {name: slot.clone() for name, slot in self._state.items()},
+            "statistics": self._statistics.state_dict(),
+            "memory": dict(vars(self._memory)),
+            "own": {name: getattr(self, name).clone() for name in _OWN},
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on exactly where `state` was taken, in a stack of the same task and settings."""
+        self._lanes.load_state_dict(state["lanes"])
+        for lane, seed in enumerate(self._lanes.seeds.tolist()):
+            self._data.load(lane, self._make_task(seed), seed)
+        self._data.load_state_dict(state["data"])
+        self._model.load_state_dict(state["model"])
+        for name, slot in state["optimizer"].items():
+            self._state[name].copy_(slot)
+        self._statistics.load_state_dict(state["statistics"])
+        self._memory = Memory(**state["memory"])
+        for name, kept in state["own"].items():
+            setattr(self, name, kept.clone())
 
     def _begin(self, rows: Tensor) -> None:
         """Begin fresh instances in `rows`; the other lanes are not touched."""
