@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 
 # Taken literally ($ and quotes too) and handed to the commands through the environment, so that
 # the shell never parses what the user wrote.
-GIVEN := ALGO STEPS MINUTES SEED RESUME OUT TASK SEEDS POLICY ARMS PYTHON
+GIVEN := ALGO STEPS MINUTES SEED RESUME OUT TASK SEEDS POLICY ARMS PYTHON HOLD
 $(foreach name,$(GIVEN),$(eval override $(name) := $$(value $(name))))
 export $(GIVEN)
 
@@ -75,15 +75,17 @@ check: format lint type test ## Before a commit: format, lint, types and tests
 bench: $(STAMP) ## Measure the speed of environment, stack and controller
 	@$(PY) -m experiments.benchmarks
 
-lock: ## Rewrite constraints.txt from a fresh resolve of pyproject.toml
+lock: ## Rewrite constraints.txt from a fresh resolve of pyproject.toml [HOLD=torch==2.13.0]
 	@$(find_python); \
 	folder=$$(mktemp -d); trap 'rm -rf "$$folder"' EXIT; set -e; \
 	"$$python" -m venv "$$folder/venv"; \
-	"$$folder/venv/bin/python" -m pip install --quiet --disable-pip-version-check -e '.[dev]'; \
+	"$$folder/venv/bin/python" -m pip install --quiet --disable-pip-version-check -e '.[dev]' \
+	  $${HOLD:+"$$HOLD"}; \
 	{ echo '# Exact versions that the project is tested with; rewritten by `make lock`.'; \
-	  echo '# Build suffixes (+cpu, say) are left out: which build of a version fits is the machine'\''s affair.'; \
+	  echo '# Builds are the affair of the machine: no suffixes such as +cpu, and no CUDA libraries (torch pins its own).'; \
 	  "$$folder/venv/bin/python" -m pip freeze --exclude-editable; } >"$$folder/all.txt"; \
-	sed '/^[^#]/s/+[A-Za-z0-9.]*$$//' "$$folder/all.txt" >constraints.txt.new; \
+	sed -e '/^[^#]/s/+[A-Za-z0-9.]*$$//' -e '/^nvidia-/d' -e '/^cuda-/d' -e '/^triton==/d' \
+	  "$$folder/all.txt" >constraints.txt.new; \
 	mv constraints.txt.new constraints.txt; \
 	echo "constraints.txt now pins $$(grep -c == constraints.txt) packages."
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 import gymnasium
 import numpy as np
@@ -61,7 +61,10 @@ class LayerwiseLREnv(gymnasium.Env[Observation, Action]):
         LrEnvError: one of its subclasses for every argument that cannot be used.
     """
 
-    metadata: ClassVar[dict[str, Any]] = {"render_modes": ["rgb_array", "ansi"], "render_fps": 4}
+    metadata: dict[str, Any] = {  # noqa: RUF012 - Gymnasium declares it so
+        "render_modes": ["rgb_array", "ansi"],
+        "render_fps": 4,
+    }
 
     def __init__(
         self,
@@ -199,7 +202,7 @@ class LayerwiseLREnv(gymnasium.Env[Observation, Action]):
         self._instruments.record_loss(self._loop.forward_backward())
         self._initial_loss = self._loop.validation_loss(self._validation_samples)
         self._validation_loss = self._initial_loss
-        self._potential = self._measure_potential()
+        self._potential: Tensor = self._measure_potential()
         self._history: list[dict[str, Any]] = []
 
     def _make_task(self, seed: int) -> Task:

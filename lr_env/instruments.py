@@ -149,7 +149,7 @@ class Instruments:
         self._rates.restore()
 
     def _scales(self) -> list[float]:
-        return self._z.exp2().tolist()  # type: ignore[no-any-return]
+        return self._z.exp2().tolist()
 
     def _signals(self) -> Signals:
         def scalar(value: float) -> Tensor:
