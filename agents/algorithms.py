@@ -1,0 +1,80 @@
+"""Stable-Baselines3's PPO and DQN, set up for slots."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from stable_baselines3 import PPO
+from stable_baselines3.common.base_class import BaseAlgorithm
+from torch import nn
+
+from agents.config import TrainConfig
+from agents.exploration import SharedNoisePolicy, SlotDQN
+from agents.slots import SlotVecEnv, noise_groups
+from lr_env.randomness import derive_seed
+
+
+def build_algorithm(config: TrainConfig, env: SlotVecEnv) -> BaseAlgorithm:
+    """Build the configured algorithm on `env`."""
+    groups = noise_groups(env.trainings, config.shared_noise)
+    noise_seed = derive_seed(config.seed, "exploration")
+    seed = derive_seed(config.seed, "agent") % 2**31
+    if config.algo == "ppo":
+        return _ppo(config, env, groups, noise_seed, seed)
+    return _dqn(config, env, groups, noise_seed, seed)
+
+
+def _ppo(
+    config: TrainConfig, env: SlotVecEnv, groups: NDArray[np.int64], noise_seed: int, seed: int
+) -> PPO:
+    own = config.ppo
+    return PPO(
+        SharedNoisePolicy,
+        env,
+        learning_rate=config.learning_rate,
+        n_steps=own.n_steps,
+        batch_size=min(own.batch_size, own.n_steps * env.num_envs),
+        n_epochs=own.n_epochs,
+        gamma=config.gamma,
+        gae_lambda=own.gae_lambda,
+        ent_coef=own.ent_coef,
+        policy_kwargs={
+            "net_arch": list(config.hidden),
+            "activation_fn": nn.Tanh,
+            "log_std_init": own.log_std_init,
+            "groups": groups,
+            "noise_seed": noise_seed,
+        },
+        seed=seed,
+        device="cpu",
+    )
+
+
+def _dqn(
+    config: TrainConfig, env: SlotVecEnv, groups: NDArray[np.int64], noise_seed: int, seed: int
+) -> SlotDQN:
+    own = config.dqn
+    model = SlotDQN(
+        "MlpPolicy",
+        env,
+        learning_rate=config.learning_rate,
+        buffer_size=max(own.buffer_size, 4 * env.num_envs),
+        learning_starts=2 * env.num_envs,
+        batch_size=own.batch_size,
+        gamma=config.gamma,
+        train_freq=1,
+        gradient_steps=own.gradient_steps,
+        n_steps=own.n_step_return,
+        # SB3 counts slots here.
+        target_update_interval=own.target_update * env.num_envs,
+        exploration_initial_eps=own.epsilon,
+        exploration_final_eps=own.epsilon,
+        policy_kwargs={"net_arch": list(config.hidden), "activation_fn": nn.Tanh},
+        seed=seed,
+        device="cpu",
+    )
+    model.exploration_rate = own.epsilon
+    model.set_groups(groups, noise_seed)
+    # SB3 would draw the first actions from the action space, slot by slot.
+    model.learning_starts = 0
+    return model

@@ -1,0 +1,128 @@
+"""What a meta-training run can be told; every field is a command-line flag."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from lr_env.errors import InvalidArgumentError, UnknownNameError
+
+ALGORITHMS = ("ppo", "dqn")
+DEFAULT_STEPS = {"ppo": 3_000_000, "dqn": 3_000_000}
+
+
+@dataclass(frozen=True)
+class PPOConfig:
+    """Stable-Baselines3's PPO, sized to slots: a rollout is `n_steps` decisions of them all."""
+
+    n_steps: int = 32
+    """Decisions of every training between two updates of the agent."""
+    batch_size: int = 2048
+    """Slot decisions in a mini-batch of the agent."""
+    n_epochs: int = 8
+    """Passes over a rollout."""
+    gae_lambda: float = 0.97
+    """Lambda of generalised advantage estimation."""
+    ent_coef: float = 0.0
+    """Weight of the entropy bonus."""
+    log_std_init: float = -1.0
+    """Logarithm of the exploration noise's first standard deviation."""
+
+
+@dataclass(frozen=True)
+class DQNConfig:
+    """Stable-Baselines3's DQN, sized to slots."""
+
+    epsilon: float = 0.1
+    """Probability of a random action, from start to end."""
+    buffer_size: int = 400_000
+    """Slot decisions kept for replay."""
+    batch_size: int = 1024
+    """Slot decisions in a mini-batch of the agent."""
+    gradient_steps: int = 8
+    """Updates of the agent after each decision of all trainings."""
+    n_step_return: int = 3
+    """Rewards summed before the value estimate takes over."""
+    target_update: int = 20
+    """Decisions of all trainings between two refreshes of the target network."""
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Meta-train an agent on the family of small trainings, and export it as a frozen policy."""
+
+    algo: str = "ppo"
+    """Algorithm: ppo (continuous actions) or dqn (five discrete actions)."""
+    steps: int | None = None
+    """Budget in slot decisions (one action for one layer); the algorithm's default if not given."""
+    minutes: float | None = None
+    """Stop after so many minutes even if steps are left; a seed no longer fixes the result."""
+    seed: int = 42
+    """Seed of everything."""
+    resume: str | None = None
+    """Run folder to go on with, or `latest`; its own settings are used."""
+    out: Path = Path("runs/train")
+    """Folder that run folders are made in."""
+    name: str | None = None
+    """Name on the exported policy's card; the run folder's name if not given."""
+    gamma: float = 0.99
+    """Discount."""
+    learning_rate: float = 1e-4
+    """The agent's own learning rate."""
+    hidden: tuple[int, ...] = (64, 64)
+    """Widths of the policy's hidden layers."""
+    stacks: int = 8
+    """Architectures trained on at once."""
+    lanes: int = 32
+    """Trainings of each architecture."""
+    shared_noise: float = 0.5
+    """Share of trainings whose layers all explore with the same random number."""
+    validation_seen: float = 0.3
+    """Share of trainings that observe their validation loss."""
+    reward: str = "potential"
+    """Reward: potential (shaped, telescopes under discounting) or progress."""
+    score_every: int = 10
+    """Agent updates (PPO: rollouts; DQN: rollouts' worth of decisions) between two scores."""
+    checkpoint_seconds: float = 60.0
+    """Seconds between two checkpoints."""
+    workers: int = 2
+    """Processes that the stacks are spread over; the result does not depend on it."""
+    ppo: PPOConfig = field(default_factory=PPOConfig)
+    """Settings of PPO."""
+    dqn: DQNConfig = field(default_factory=DQNConfig)
+    """Settings of DQN."""
+
+    def __post_init__(self) -> None:
+        if self.algo not in ALGORITHMS:
+            raise UnknownNameError("algorithm", self.algo, ALGORITHMS)
+        if self.reward not in ("potential", "progress"):
+            raise UnknownNameError("reward", self.reward, ("potential", "progress"))
+        for name in ("steps", "minutes", "stacks", "lanes", "workers", "score_every"):
+            value = getattr(self, name)
+            if value is not None and value <= 0:
+                raise InvalidArgumentError(f"{name} must be above zero, not {value}.")
+        if self.seed < 0:
+            raise InvalidArgumentError(f"seed must be at least 0, not {self.seed}.")
+
+    @property
+    def budget(self) -> int:
+        """The number of slot decisions to make."""
+        return DEFAULT_STEPS[self.algo] if self.steps is None else self.steps
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values."""
+        return {**asdict(self), "out": str(self.out)}
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> TrainConfig:
+        """Rebuild a config from `to_dict`."""
+        known = {own.name for own in fields(cls)}
+        kept = {name: value for name, value in values.items() if name in known}
+        return cls(**{
+            **kept,
+            "out": Path(kept["out"]),
+            "hidden": tuple(kept["hidden"]),
+            "ppo": PPOConfig(**kept["ppo"]),
+            "dqn": DQNConfig(**kept["dqn"]),
+        })  # fmt: skip

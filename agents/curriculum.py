@@ -1,0 +1,85 @@
+"""The mix of stacks that an agent is meta-trained on."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from agents.config import TrainConfig
+from lr_env.action import Envelope
+from lr_env.randomness import derive_seed, numpy_generator
+from lr_env.reward import RewardKind
+from lr_env.scoring import Entry
+from lr_env.stack import StackSettings
+from lr_env.tasks.family import FamilySpec, FamilyTask, family_specs
+
+WIDE = Envelope(z_max=10.0, z_init="cautious")
+NARROW = Envelope(z_max=2.0, z_init="zero")
+SCHEDULES = ("constant", "constant", "cosine", "linear", "wsd")
+DECISIONS = (30, 200)
+STEPS_PER_ACTION = (1, 20)
+
+
+@dataclass(frozen=True)
+class StackPlan:
+    """One stack of the mix: an entry to train on, and the seed of its first lane."""
+
+    entry: Entry
+    seed: int
+    spec: FamilySpec
+
+    def describe(self) -> dict[str, Any]:
+        """Return what a run's record says of it."""
+        settings = self.entry.settings
+        return {
+            "name": self.entry.name,
+            "spec": self.spec.to_dict(),
+            "base_lr": settings.base_lr,
+            "total_steps": settings.total_steps,
+            "steps_per_action": settings.steps_per_action,
+            "z_max": settings.envelope.z_max,
+        }
+
+
+def plan_stacks(config: TrainConfig) -> list[StackPlan]:
+    """Draw the mix from the run's seed: three stacks in four nobody knows the rate of.
+
+    The fourth works in a narrow envelope around rates such as recipes have.
+    """
+    specs = family_specs(derive_seed(config.seed, "family") % 2**31, config.stacks)
+    return [_plan(config, index, spec) for index, spec in enumerate(specs)]
+
+
+def _plan(config: TrainConfig, index: int, spec: FamilySpec) -> StackPlan:
+    random = numpy_generator(config.seed, "curriculum", index)
+    narrow = index % 4 == 3
+    shortest, longest = STEPS_PER_ACTION
+    interval = round(math.exp(random.uniform(math.log(shortest), math.log(longest))))
+    settings = StackSettings(
+        optimizer=spec.optimizer,
+        base_lr=_recipe_rates(spec) if narrow else (1e-5, 1e-1),
+        schedules=SCHEDULES,
+        total_steps=(DECISIONS[0] * interval, DECISIONS[1] * interval),
+        steps_per_action=interval,
+        batch_size=spec.batch_size,
+        envelope=NARROW if narrow else WIDE,
+        reward_kind=_reward_kind(config.reward),
+        gamma=config.gamma,
+        validation_seen=config.validation_seen,
+        epochs_seen=0.9,
+    )
+    name = f"{index}-{spec.architecture}-{spec.optimizer}"
+    entry = Entry(name, partial(FamilyTask, spec), settings, config.lanes)
+    return StackPlan(entry, derive_seed(config.seed, "stack", index) % 2**31, spec)
+
+
+def _recipe_rates(spec: FamilySpec) -> tuple[float, float]:
+    factor = 10.0 if spec.optimizer == "sgd" else 1.0
+    low, high = (2e-5, 5e-4) if spec.architecture == "finetune" else (2e-4, 5e-3)
+    return low * factor, high * factor
+
+
+def _reward_kind(name: str) -> RewardKind:
+    return "progress" if name == "progress" else "potential"

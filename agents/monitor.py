@@ -1,0 +1,175 @@
+"""Watching a meta-training run: progress, scores, exports and checkpoints as it goes."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn
+from stable_baselines3 import DQN
+from stable_baselines3.common.callbacks import BaseCallback
+
+from agents.checkpoint import save_checkpoint
+from agents.config import TrainConfig
+from agents.curriculum import WIDE
+from agents.export import freeze
+from agents.held_out import HeldOut
+from agents.run_folder import RunFolder
+from agents.slots import SlotVecEnv
+from lr_env.policy import FrozenPolicy
+
+
+class Monitor(BaseCallback):
+    """Keeps a run's figures; at the beginning of rollouts scores, exports and saves.
+
+    What has to survive is in `memory`, which checkpoints carry.
+
+    Args:
+        config: of the run.
+        folder: of the run.
+        env: what the agent is trained on.
+        console: to report to.
+        about: what exported cards say of the run.
+        began: time.monotonic() when this process began its work.
+    """
+
+    def __init__(
+        self,
+        config: TrainConfig,
+        folder: RunFolder,
+        env: SlotVecEnv,
+        console: Console,
+        about: dict[str, Any],
+        began: float,
+    ) -> None:
+        super().__init__()
+        self.config = config
+        self.memory: dict[str, Any] = {"rollouts": 0, "scored": -1, "best": None, "seconds": 0.0}
+        self._folder, self._env, self._console, self._about = folder, env, console, about
+        self._held_out = HeldOut(env.workers)
+        self._began = self._saved = began
+        self._before = 0.0
+        self._scoring_seconds = 10.0
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.percentage:3.0f} %  left {task.fields[left]}"),
+            TextColumn("return {task.fields[reward]}  held-out {task.fields[score]}"),
+            console=console,
+        )
+        self._bar: TaskID | None = None
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds since this process began."""
+        return time.monotonic() - self._began
+
+    def restore(self, memory: dict[str, Any]) -> None:
+        """Go on from a checkpoint's memory."""
+        self.memory = memory
+        self._before = float(memory["seconds"])
+
+    def policy(self) -> FrozenPolicy:
+        """Return the agent as it is now, frozen."""
+        trained = {
+            "slot_decisions": int(self.model.num_timesteps),
+            "seconds": round(self._before + self.elapsed, 1),
+        }
+        name = self.config.name or self._folder.path.name
+        return freeze(self.model, name, WIDE, {**self._about, "trained": trained})
+
+    def save(self) -> None:
+        """Write a checkpoint; call it between rollouts only."""
+        memory = {**self.memory, "seconds": self._before + self.elapsed}
+        save_checkpoint(self._folder.checkpoint, self.model, self._env, memory)
+        self._saved = time.monotonic()
+
+    def _on_training_start(self) -> None:
+        self._bar = self._progress.add_task(
+            f"{self.config.algo}, seed {self.config.seed}",
+            total=self.config.budget,
+            completed=self.model.num_timesteps,
+            left="?",
+            reward="?",
+            score=_figure(self.memory["best"]),
+        )
+        self._start = self.model.num_timesteps
+        self._learning_began = self.elapsed
+        self._progress.start()
+
+    def _on_training_end(self) -> None:
+        self._progress.stop()
+
+    def stop(self) -> None:
+        """Leave the terminal as it was."""
+        self._progress.stop()
+
+    def _on_rollout_start(self) -> None:
+        rollouts = self.memory["rollouts"]
+        per_score = self.config.score_every
+        if self.config.algo == "dqn":
+            per_score *= self.config.ppo.n_steps
+        if rollouts % per_score == 0 and rollouts != self.memory["scored"]:
+            self._score(rollouts)
+        idle = time.monotonic() - self._saved
+        if idle > self.config.checkpoint_seconds or not self._folder.checkpoint.exists():
+            self.save()
+
+    def _on_rollout_end(self) -> None:
+        self.memory["rollouts"] += 1
+
+    def _on_step(self) -> bool:
+        if self._bar is not None:
+            self._progress.update(
+                self._bar,
+                completed=self.model.num_timesteps,
+                left=_clock(self._seconds_left()),
+                reward=_figure(self._mean_return()),
+            )
+        return not self._out_of_time()
+
+    def _out_of_time(self) -> bool:
+        minutes = self.config.minutes
+        return minutes is not None and self.elapsed > 60 * minutes - 4 * self._scoring_seconds
+
+    def _score(self, rollouts: int) -> None:
+        started = time.monotonic()
+        policy = self.policy()
+        mean = self._held_out.mean(policy)
+        self.memory["scored"] = rollouts
+        best = self.memory["best"]
+        if best is None or mean > best:
+            self.memory["best"] = mean
+            policy.save(self._folder.best)
+        self._scoring_seconds = time.monotonic() - started
+        self.logger.record("held_out/potential", mean)
+        if isinstance(self.model, DQN):
+            self.model.dump_logs()
+        if self._bar is not None:
+            self._progress.update(self._bar, score=f"{mean:.3f} (best {self.memory['best']:.3f})")
+        self._console.print(
+            f"{self.model.num_timesteps:>10,} slot decisions, {self.elapsed:5.0f} s: "
+            f"return {_figure(self._mean_return())}, held-out {mean:.3f}"
+        )
+
+    def _mean_return(self) -> float | None:
+        episodes = self.model.ep_info_buffer
+        return float(np.mean([episode["r"] for episode in episodes])) if episodes else None
+
+    def _seconds_left(self) -> float:
+        done = self.model.num_timesteps - self._start
+        spent = self.elapsed - self._learning_began
+        left = spent * (self.config.budget - self.model.num_timesteps) / max(done, 1)
+        if self.config.minutes is not None:
+            left = min(left, 60 * self.config.minutes - self.elapsed)
+        return max(left, 0.0)
+
+
+def _figure(value: float | None) -> str:
+    return "?" if value is None else f"{value:.3f}"
+
+
+def _clock(seconds: float) -> str:
+    return f"{int(seconds) // 60}:{int(seconds) % 60:02d}"

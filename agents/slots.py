@@ -1,0 +1,155 @@
+"""Layers as slots: N trainings of L layers are N * L environments of one shared policy."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from gymnasium import spaces
+from numpy.typing import NDArray
+from stable_baselines3.common.vec_env.base_vec_env import VecEnv
+from torch import Tensor
+
+from agents.curriculum import StackPlan
+from agents.workers import Workers
+from lr_env.action import DISCRETE_ACTIONS, decode_discrete
+from lr_env.observation import BOUND, FEATURES
+from lr_env.stack.stack import Outcome
+
+Observations = NDArray[np.float32]
+
+
+class SlotVecEnv(VecEnv):
+    """A mix of stacks as a Stable-Baselines3 `VecEnv`: one environment for each layer.
+
+    Observations `[slots, F]`, actions `Box(1)` or `Discrete(5)`; every layer of a training
+    gets the training's reward and ends with it (SAME_STEP autoreset, as VecEnv wants it).
+
+    Attributes:
+        trainings: training number of each slot.
+        lengths, returns: of the training under way, by training.
+    """
+
+    def __init__(self, workers: Workers, plans: Sequence[StackPlan], discrete: bool) -> None:
+        self.workers = workers
+        self.discrete = discrete
+        self._shapes = [
+            (plan.entry.lanes, layers)
+            for plan, layers in zip(plans, workers.layers, strict=True)
+        ]  # fmt: skip
+        owners, first = [], 0
+        for lanes, layers in self._shapes:
+            owners.append(np.repeat(np.arange(first, first + lanes), layers))
+            first += lanes
+        self.trainings: NDArray[np.int64] = np.concatenate(owners)
+        self._first_slots = np.flatnonzero(np.diff(self.trainings, prepend=-1))
+        self.returns = np.zeros(first)
+        self.lengths = np.zeros(first, dtype=np.int64)
+        self._nothing: dict[str, Any] = {}
+        low_high = (-BOUND, BOUND, (len(FEATURES),), np.float32)
+        action = spaces.Discrete(len(DISCRETE_ACTIONS)) if discrete else spaces.Box(-1, 1, (1,))
+        super().__init__(len(self.trainings), spaces.Box(*low_high), action)
+
+    def reset(self) -> Observations:
+        """Begin all trainings anew."""
+        self.returns[:] = 0.0
+        self.lengths[:] = 0
+        return _rows(self.workers.reset())
+
+    def step_async(self, actions: NDArray[Any]) -> None:
+        """Send actions `[slots]` or `[slots, 1]`."""
+        flat = torch.from_numpy(np.asarray(actions).reshape(-1))
+        values = decode_discrete(flat).float() if self.discrete else flat.float()
+        parts = torch.split(values, [lanes * layers for lanes, layers in self._shapes])
+        self.workers.step_async([
+            part.reshape(shape) for part, shape in zip(parts, self._shapes, strict=True)
+        ])  # fmt: skip
+
+    def step_wait(
+        self,
+    ) -> tuple[Observations, NDArray[np.float32], NDArray[np.bool_], list[dict[str, Any]]]:
+        """Return observations, rewards, dones and infos by slot."""
+        outcomes = [Outcome(**fields) for fields in self.workers.step_wait()]  # type: ignore[arg-type]
+        reward = torch.cat([outcome.reward for outcome in outcomes]).numpy()
+        ended = torch.cat([outcome.terminated for outcome in outcomes]).numpy()
+        self.returns += reward
+        self.lengths += 1
+        infos = self._infos(outcomes, ended)
+        self.returns[ended] = 0.0
+        self.lengths[ended] = 0
+        observation = _rows([outcome.observation for outcome in outcomes])
+        own = reward[self.trainings].astype(np.float32)
+        return observation, own, ended[self.trainings], infos
+
+    def _infos(self, outcomes: list[Outcome], ended: NDArray[np.bool_]) -> list[dict[str, Any]]:
+        # One dictionary for all slots that go on: there are thousands, and nobody writes to it.
+        infos = [self._nothing] * self.num_envs
+        if not ended.any():
+            return infos
+        last = _rows([outcome.final_observation for outcome in outcomes])
+        for slot in np.flatnonzero(ended[self.trainings]):
+            infos[slot] = {"terminal_observation": last[slot], "TimeLimit.truncated": False}
+        for training in np.flatnonzero(ended):
+            infos[self._first_slots[training]]["episode"] = {
+                "r": float(self.returns[training]), "l": int(self.lengths[training]),
+            }  # fmt: skip
+        return infos
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the state of every stack."""
+        return {
+            "stacks": self.workers.state_dict(),
+            "returns": torch.from_numpy(self.returns.copy()),
+            "lengths": torch.from_numpy(self.lengths.copy()),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from `state`."""
+        self.workers.load_state_dict(state["stacks"])
+        self.returns[:] = state["returns"].numpy()
+        self.lengths[:] = state["lengths"].numpy()
+
+    def close(self) -> None:
+        """End the worker processes."""
+        self.workers.close()
+
+    def seed(self, seed: int | None = None) -> Sequence[int | None]:
+        """Do nothing: every stack has its seed from its plan."""
+        return [None] * self.num_envs
+
+    def get_attr(self, attr_name: str, indices: Any = None) -> list[Any]:
+        """Return an attribute, the same for every slot."""
+        return [getattr(self, attr_name, None) for _ in self._get_indices(indices)]
+
+    def set_attr(self, attr_name: str, value: Any, indices: Any = None) -> None:
+        """Raise: slots have no attributes of their own."""
+        raise NotImplementedError("Slots share everything but their observations.")
+
+    def env_method(self, method_name: str, *args: Any, indices: Any = None, **kwargs: Any) -> Any:
+        """Raise: slots have no methods of their own."""
+        raise NotImplementedError("Slots share everything but their observations.")
+
+    def env_is_wrapped(self, wrapper_class: Any, indices: Any = None) -> list[bool]:
+        """Return False for every slot."""
+        return [False for _ in self._get_indices(indices)]
+
+
+def noise_groups(trainings: NDArray[np.int64], shared: float) -> NDArray[np.int64]:
+    """Return which random number each slot explores with.
+
+    In the given share of trainings all layers have the same one: with independent noise the
+    global rate of a deep network hardly moves, and nobody learns what moving it does.
+    """
+    # Multiples of the golden ratio spread the share evenly over stacks of any size.
+    together = (trainings * 0.6180339887498949) % 1.0 < shared
+    names = np.where(together, -1 - trainings, np.arange(len(trainings)))
+    _, groups = np.unique(names, return_inverse=True)
+    return groups.astype(np.int64)
+
+
+def _rows(observations: Sequence[Tensor]) -> Observations:
+    flat = torch.cat([own.reshape(-1, own.shape[-1]) for own in observations])
+    rows: Observations = flat.float().numpy()
+    return rows

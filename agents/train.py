@@ -1,0 +1,131 @@
+"""`python -m agents.train`: meta-train an agent and export it as a frozen policy."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.table import Table
+from stable_baselines3.common.logger import Logger, make_output_format
+
+from agents.algorithms import build_algorithm
+from agents.checkpoint import load_checkpoint
+from agents.config import TrainConfig
+from agents.curriculum import plan_stacks
+from agents.held_out import HeldOut
+from agents.monitor import Monitor
+from agents.run_folder import RunFolder
+from agents.slots import SlotVecEnv
+from agents.workers import Workers
+from lr_env.command_line import run_command
+from lr_env.policy import FrozenPolicy
+from lr_env.provenance import code_revision, command_line
+from lr_env.scoring import Comparison
+
+
+def train(given: TrainConfig) -> FrozenPolicy:
+    """Run one meta-training, or go on with one; return the best policy, as exported."""
+    began = time.monotonic()
+    console = Console()
+    config, folder = _open(given)
+    plans = plan_stacks(config)
+    folder = folder or RunFolder.create(config, plans)
+    console.print(
+        f"Run folder {folder.path}; if interrupted: make train-agent RESUME={folder.path}"
+    )
+    torch.set_num_threads(min(2, config.workers))
+    workers = Workers(plans, config.workers)
+    try:
+        env = SlotVecEnv(workers, plans, discrete=config.algo == "dqn")
+        model = build_algorithm(config, env)
+        about = {
+            "config": config.to_dict(),
+            "command": command_line(),
+            "revision": code_revision(),
+            "tasks": [plan.describe() for plan in plans],
+        }
+        monitor = Monitor(config, folder, env, console, about, began)
+        if given.resume is not None and folder.checkpoint.exists():
+            monitor.restore(load_checkpoint(folder.checkpoint, model, env))
+        model.set_logger(_logger(folder))
+        try:
+            model.learn(
+                max(config.budget - model.num_timesteps, 0),
+                callback=monitor,
+                log_interval=1 if config.algo == "ppo" else None,  # type: ignore[arg-type]
+                reset_num_timesteps=False,
+            )
+        finally:
+            monitor.stop()
+        return _finish(monitor, folder, HeldOut(workers), console)
+    finally:
+        workers.close()
+
+
+def _open(given: TrainConfig) -> tuple[TrainConfig, RunFolder | None]:
+    if given.resume is None:
+        return given, None
+    folder = RunFolder.find(given.resume, given.out)
+    config = folder.config()
+    # Only the budget may change; all else would make it another run.
+    steps = config.steps if given.steps is None else given.steps
+    return replace(config, steps=steps, minutes=given.minutes), folder
+
+
+def _logger(folder: RunFolder) -> Logger:
+    """Return SB3's logger: TensorBoard and CSV; a resumed run adds files of its own."""
+    number = len(list(folder.logs.glob("progress*.csv")))
+    suffix = f"-{number}" if number else ""
+    folder.logs.mkdir(parents=True, exist_ok=True)
+    formats = [
+        make_output_format(kind, str(folder.logs), suffix) for kind in ("csv", "tensorboard")
+    ]
+    return Logger(str(folder.logs), formats)
+
+
+def _finish(
+    monitor: Monitor, folder: RunFolder, held_out: HeldOut, console: Console
+) -> FrozenPolicy:
+    """Export the last policy, and report the best one on trainings that picked nothing."""
+    last = monitor.policy()
+    last.save(folder.final)
+    best = monitor.memory["best"]
+    if best is None or held_out.mean(last) > best:
+        last.save(folder.best)
+    policy = FrozenPolicy.load(folder.best)
+    result = held_out.report(policy)
+    card: dict[str, Any] = {**policy.card, "held_out": result.to_dict()}
+    policy = FrozenPolicy(policy.weights(), card)
+    policy.save(folder.best)
+    console.print(_table(result))
+    console.print(f"Best policy: {folder.best} (last one: {folder.final})")
+    return policy
+
+
+def _table(result: Comparison) -> Table:
+    table = Table(
+        title=f"Final -log(validation loss / start) on {result.trainings} held-out trainings"
+    )
+    for column in ("", "mean", "policy minus it, 95 % interval"):
+        table.add_column(column)
+    table.add_row("policy", f"{result.policy:.3f}", "")
+    for name, mean, (gap, half) in (
+        ("untrained (base schedule alone)", result.identity, result.over_identity),
+        ("random actions", result.random, result.over_random),
+    ):
+        table.add_row(name, f"{mean:.3f}", f"{gap:+.3f} [{gap - half:+.3f}, {gap + half:+.3f}]")
+    return table
+
+
+def main() -> int:
+    """Run the command line; return the exit status."""
+    return run_command(
+        TrainConfig, train, "python -m agents.train", "go on with RESUME=latest or --resume."
+    )
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

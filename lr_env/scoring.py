@@ -1,0 +1,134 @@
+"""Scoring a policy: how far it takes trainings that it has never seen, against doing nothing."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+
+import torch
+from torch import Tensor
+
+from lr_env.policy import FrozenPolicy
+from lr_env.randomness import derive_seed, torch_generator
+from lr_env.stack import Stack, StackSettings
+from lr_env.stack.stack import TaskFactory
+
+Act = Callable[[Tensor], Tensor]
+"""Maps observations `[N, L, F]` to actions `[N, L]`."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One line of a suite: `lanes` trainings of one architecture under one set of settings."""
+
+    name: str
+    task: TaskFactory
+    settings: StackSettings
+    lanes: int
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A policy's final potentials -log(loss / initial loss), higher is better, and rivals'.
+
+    Attributes:
+        policy, identity, random: means over the suite's entries; `identity` is the base
+            schedule left alone, `random` draws uniform actions.
+        over_identity, over_random: mean paired differences with the half-width of their 95 %
+            intervals (normal approximation over paired trainings, entries weighted equally).
+        entries: the policy's mean by entry.
+        trainings: number of paired trainings.
+    """
+
+    policy: float
+    identity: float
+    random: float
+    over_identity: tuple[float, float]
+    over_random: tuple[float, float]
+    entries: dict[str, float]
+    trainings: int
+
+    def to_dict(self) -> dict[str, object]:
+        """Return plain values."""
+        return asdict(self)
+
+
+def final_potentials(entry: Entry, act: Act, seed: int) -> Tensor:
+    """Return the potential `[lanes]` that each training of `entry` ends with, under `act`.
+
+    The same seed gives the same trainings whatever `act` is. Divergence counts as the floor.
+    """
+    stack = Stack(entry.task, entry.lanes, entry.settings)
+    observation = stack.reset(derive_seed(seed, entry.name) % 2**31)
+    result = torch.full((entry.lanes,), math.nan, dtype=torch.float64)
+    while result.isnan().any():
+        outcome = stack.step(act(observation))
+        first = outcome.terminated & result.isnan()
+        result = torch.where(first, outcome.potential, result)
+        observation = outcome.observation
+    return result
+
+
+def score(policy: FrozenPolicy, entries: Sequence[Entry], seed: int) -> list[Tensor]:
+    """Return the final potentials of `policy` for each entry, in the policy's own envelope."""
+    return [
+        final_potentials(_inside(entry, policy, policy.envelope.z_init), policy.act, seed)
+        for entry in entries
+    ]
+
+
+def score_identity(policy: FrozenPolicy, entries: Sequence[Entry], seed: int) -> list[Tensor]:
+    """Return what the base schedules reach alone."""
+    return [
+        final_potentials(
+            _inside(entry, policy, "zero"), lambda seen: seen.new_zeros(seen.shape[:-1]), seed
+        )
+        for entry in entries
+    ]
+
+
+def score_random(policy: FrozenPolicy, entries: Sequence[Entry], seed: int) -> list[Tensor]:
+    """Return what uniformly random actions reach in the policy's envelope."""
+    generator = torch_generator(seed, "random policy")
+
+    def act(seen: Tensor) -> Tensor:
+        return 2.0 * torch.rand(seen.shape[:-1], generator=generator) - 1.0
+
+    return [
+        final_potentials(_inside(entry, policy, policy.envelope.z_init), act, seed)
+        for entry in entries
+    ]
+
+
+def compare(
+    names: Sequence[str],
+    policy: Sequence[Tensor],
+    identity: Sequence[Tensor],
+    random: Sequence[Tensor],
+) -> Comparison:
+    """Return means and paired differences of final potentials, one tensor for each entry."""
+    return Comparison(
+        policy=_mean(policy),
+        identity=_mean(identity),
+        random=_mean(random),
+        over_identity=_difference(policy, identity),
+        over_random=_difference(policy, random),
+        entries={name: float(own.mean()) for name, own in zip(names, policy, strict=True)},
+        trainings=sum(len(own) for own in policy),
+    )
+
+
+def _inside(entry: Entry, policy: FrozenPolicy, z_init: str) -> Entry:
+    envelope = replace(policy.envelope, z_init=z_init)  # type: ignore[arg-type]
+    return replace(entry, settings=replace(entry.settings, envelope=envelope))
+
+
+def _mean(values: Sequence[Tensor]) -> float:
+    return sum(float(own.mean()) for own in values) / len(values)
+
+
+def _difference(own: Sequence[Tensor], other: Sequence[Tensor]) -> tuple[float, float]:
+    gaps = [a - b for a, b in zip(own, other, strict=True)]
+    variance = sum(float(gap.var()) / len(gap) for gap in gaps) / len(gaps) ** 2
+    return _mean(gaps), 1.96 * math.sqrt(variance)

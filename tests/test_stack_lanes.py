@@ -1,0 +1,77 @@
+"""Lane i of a stack is the single environment seeded with s + i."""
+
+import numpy as np
+import pytest
+import torch
+
+from lr_env.env import LayerwiseLREnv
+from lr_env.stack import Stack, StackSettings
+from tests.toy_tasks import BatchNormTask, LayerNormTask
+
+LANES, SEED, STEPS = 3, 7, 60
+
+
+def _settings(optimizer: str, schedule: str, dtype: torch.dtype) -> StackSettings:
+    return StackSettings(
+        optimizer=optimizer, base_lr=(1e-4, 1e-2), schedules=(schedule,), total_steps=STEPS,
+        steps_per_action=3, dtype=dtype,
+    )  # fmt: skip
+
+
+def _env(task: type, settings: StackSettings) -> LayerwiseLREnv:
+    return LayerwiseLREnv(
+        task, optimizer=settings.optimizer, base_lr=(1e-4, 1e-2),
+        base_schedule=settings.schedules[0], total_steps=STEPS, steps_per_action=3,
+        z_init="cautious", dtype=settings.dtype,
+    )  # fmt: skip
+
+
+def _largest_gap(task: type, settings: StackSettings, decisions: int) -> tuple[float, int]:
+    """Return the largest gap of observations and rewards, and how many trainings ended."""
+    stack = Stack(task, LANES, settings)
+    envs = [_env(task, settings) for _ in range(LANES)]
+    begun = stack.reset(SEED).float().numpy()
+    singles = np.stack([env.reset(seed=SEED + lane)[0] for lane, env in enumerate(envs)])
+    gaps, ended = [np.abs(begun - singles).max()], 0
+    random = np.random.default_rng(0)
+    for _ in range(decisions):
+        action = random.uniform(-0.3, 0.3, (LANES, len(stack.layers)))
+        outcome = stack.step(torch.from_numpy(action))
+        results = [env.step(own) for env, own in zip(envs, action, strict=True)]
+        seen = np.stack([result[0] for result in results])
+        gaps.append(np.abs(outcome.final_observation.float().numpy() - seen).max())
+        gaps.append(np.abs(outcome.reward.numpy() - [result[1] for result in results]).max())
+        assert outcome.terminated.tolist() == [result[2] for result in results]
+        if outcome.terminated.all():
+            ended += LANES
+            fresh = np.stack([env.reset()[0] for env in envs])
+            gaps.append(np.abs(outcome.observation.float().numpy() - fresh).max())
+    return float(max(gaps)), ended
+
+
+@pytest.mark.parametrize("task", [LayerNormTask, BatchNormTask])
+@pytest.mark.parametrize("optimizer", ["adam", "adamw", "sgd", "rmsprop"])
+def test_lanes_equal_single_environments_in_float64(task: type, optimizer: str) -> None:
+    gap, ended = _largest_gap(task, _settings(optimizer, "linear", torch.float64), 50)
+    assert gap <= 1e-6
+    assert ended >= LANES  # autoreset was crossed
+
+
+def test_lanes_equal_single_environments_in_float32() -> None:
+    gap, _ = _largest_gap(LayerNormTask, _settings("adam", "constant", torch.float32), 10)
+    assert gap <= 1e-3
+
+
+def test_a_diverged_lane_ends_at_the_floor_and_begins_anew() -> None:
+    settings = StackSettings(optimizer="sgd", base_lr=1e30, total_steps=40)
+    stack = Stack(LayerNormTask, 2, settings)
+    stack.reset(0)
+    ended = torch.zeros(2, dtype=torch.bool)
+    for _ in range(8):
+        outcome = stack.step(torch.ones(2, len(stack.layers)))
+        assert torch.isfinite(outcome.observation).all()
+        assert torch.isfinite(outcome.reward).all()
+        assert (outcome.potential[outcome.diverged] == -5.0).all()
+        assert (outcome.terminated[outcome.diverged]).all()
+        ended |= outcome.diverged
+    assert ended.all()
