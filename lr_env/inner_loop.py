@@ -89,6 +89,16 @@ class InnerLoop:
         self._stream = BatchStream(task, batch_size, torch_generator(seed, "batches"))
         self.set_base_lr(0)
 
+    def __getstate__(self) -> dict[str, Any]:
+        # Parameters leave their gradients behind when pickled or copied.
+        return {**vars(self), "gradients": [p.grad for p in self.model.parameters()]}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        gradients = state.pop("gradients")
+        vars(self).update(state)
+        for parameter, gradient in zip(self.model.parameters(), gradients, strict=True):
+            parameter.grad = gradient
+
     def set_base_lr(self, step: int) -> None:
         """Set the base schedule's rate for the update at `step`."""
         factor = self._schedule(step, self.total_steps)

@@ -30,15 +30,9 @@ class LayerRates:
         self._optimizer = optimizer
         self._layers = layers
         parameters = dict(model.named_parameters())
-        self._layer_of = {
-            id(parameters[name]): index
-            for index, layer in enumerate(layers)
-            for name in layer.parameter_names
-        }
-        self._largest = [
-            max((parameters[name] for name in layer.parameter_names), key=Tensor.numel)
-            for layer in layers
-        ]
+        self._members = [[parameters[name] for name in layer.parameter_names] for layer in layers]
+        self._largest = [max(members, key=Tensor.numel) for members in self._members]
+        self._layer_of = self._index()
         self._own_groups: list[dict[str, Any]] | None = None
         present = {id(p) for group in optimizer.param_groups for p in group["params"]}
         for layer, parameter in zip(layers, self._largest, strict=True):
@@ -47,6 +41,13 @@ class LayerRates:
                     f"The optimizer does not hold layer {layer.name!r}: build it from this "
                     "model's parameters, or freeze the layer with requires_grad_(False)."
                 )
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name != "_layer_of"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self._layer_of = self._index()
 
     def base(self) -> list[float]:
         """Return today's unscaled rate of every layer."""
@@ -78,6 +79,10 @@ class LayerRates:
                 group.update({k: v for k, v in part.items() if k not in ("params", "lr")})
         self._optimizer.param_groups = self._own_groups
         self._own_groups = None
+
+    def _index(self) -> dict[int, int]:
+        # By identity, which a copy or an unpickled training has anew.
+        return {id(p): index for index, members in enumerate(self._members) for p in members}
 
     def _split(self, group: dict[str, Any], scales: Sequence[float]) -> list[dict[str, Any]]:
         parts: dict[int | None, list[Tensor]] = {}
