@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from lr_env.errors import InvalidArgumentError, UnknownNameError
@@ -72,3 +74,26 @@ def decode_discrete(action: Tensor) -> Tensor:
     """Return the continuous meaning of discrete actions 0-4, any shape."""
     table = torch.tensor(DISCRETE_ACTIONS, dtype=torch.float64, device=action.device)
     return table[action.long()]
+
+
+def read_action(action: NDArray[Any], layers: int, discrete: bool) -> Tensor:
+    """Return what `action` `[L]`, continuous or discrete, means as a continuous one.
+
+    Raises:
+        InvalidArgumentError: another shape, numbers that are not finite, or no such discrete
+            action.
+    """
+    values = torch.as_tensor(np.asarray(action))
+    if values.shape != (layers,):
+        raise InvalidArgumentError(
+            f"An action holds one entry for each of the {layers} layers, not shape "
+            f"{tuple(values.shape)}."
+        )
+    if not torch.isfinite(values).all():
+        raise InvalidArgumentError("An action holds finite numbers: check the agent's outputs.")
+    if not discrete:
+        return values
+    last = len(DISCRETE_ACTIONS) - 1
+    if values.is_floating_point() or not ((values >= 0) & (values <= last)).all():
+        raise InvalidArgumentError(f"A discrete action holds integers from 0 to {last}.")
+    return decode_discrete(values)

@@ -13,16 +13,16 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lr_env import decisions
-from lr_env.action import DISCRETE_ACTIONS, ActionMode, Envelope, InitialScale, decode_discrete
-from lr_env.errors import InvalidArgumentError, ModelError
+from lr_env.action import DISCRETE_ACTIONS, ActionMode, Envelope, InitialScale, read_action
+from lr_env.errors import InvalidArgumentError, ModelError, NonFiniteLossError
 from lr_env.inner_loop import InnerLoop
-from lr_env.instances import BaseRate, Instance, check_base_lr, draw_instance
+from lr_env.instances import BaseRate, Instance, build_task, check_base_lr, draw_instance
 from lr_env.instruments import Instruments
 from lr_env.observation import BOUND, FEATURES
 from lr_env.optimizers import OptimizerFactory
-from lr_env.reward import RewardKind, potential, reward
+from lr_env.reward import RewardKind, check_reward, potential, reward
 from lr_env.schedules import Schedule, resolve_schedule
-from lr_env.tasks import Task, make_task
+from lr_env.tasks import Task
 
 RenderMode = Literal["rgb_array", "ansi"]
 Observation = NDArray[np.float32]
@@ -65,6 +65,7 @@ class LayerwiseLREnv(gymnasium.Env[Observation, Action]):
         "render_modes": ["rgb_array", "ansi"],
         "render_fps": 4,
     }
+    _potential: Tensor
 
     def __init__(
         self,
@@ -99,6 +100,9 @@ class LayerwiseLREnv(gymnasium.Env[Observation, Action]):
             raise InvalidArgumentError(
                 f"validation_samples must be at least 1, not {validation_samples}."
             )
+        if task_arguments and not isinstance(task, str):
+            raise InvalidArgumentError("task_arguments are for a task that is given by its name.")
+        check_reward(reward_kind, gamma)
         self.render_mode = render_mode
         self.total_steps = (
             decisions.total_steps_of(num_decisions, steps_per_action)
@@ -152,7 +156,7 @@ class LayerwiseLREnv(gymnasium.Env[Observation, Action]):
         """Set the rates, apply the pending gradient, train to the next decision, and look."""
         if self._ended:
             raise gymnasium.error.ResetNeeded("Call reset() before step(): the episode is over.")
-        self._instruments.act(self._decode(action))
+        self._instruments.act(read_action(action, len(self.layer_names), self._discrete))
         finite = self._advance()
         before = self._potential
         self._validation_loss = (
@@ -174,11 +178,13 @@ class LayerwiseLREnv(gymnasium.Env[Observation, Action]):
         if self.render_mode is None:
             gymnasium.logger.warn("render() needs render_mode='rgb_array' or 'ansi' at creation.")
             return None
+        if not self._history:
+            raise gymnasium.error.ResetNeeded("Call reset() before render(): nothing to show yet.")
         draw = rendering.picture if self.render_mode == "rgb_array" else rendering.text
         return draw(self._history, self.layer_names, self.total_steps)
 
     def _begin(self, instance: Instance) -> None:
-        task = self._make_task(instance.seed)
+        task = build_task(self._task, instance.seed, self._task_arguments)
         self._loop = InnerLoop(
             task,
             instance.seed,
@@ -187,7 +193,7 @@ class LayerwiseLREnv(gymnasium.Env[Observation, Action]):
             base_lr=instance.base_lr,
             schedule=self._schedule,
             total_steps=self.total_steps,
-            batch_size=self._batch_size or task.batch_size,
+            batch_size=task.batch_size if self._batch_size is None else self._batch_size,
             dtype=self._dtype,
         )
         self._instruments = Instruments(
@@ -199,18 +205,17 @@ class LayerwiseLREnv(gymnasium.Env[Observation, Action]):
             steps_per_epoch=task.steps_per_epoch(self._loop.batch_size),
             is_pretrained=task.is_pretrained,
         )
-        self._instruments.record_loss(self._loop.forward_backward())
+        first = self._loop.forward_backward()
+        self._instruments.record_loss(first)
         self._initial_loss = self._loop.validation_loss(self._validation_samples)
+        if not (torch.isfinite(first) and np.isfinite(self._initial_loss)):
+            raise NonFiniteLossError(
+                f"The loss of task {task.name!r} is not finite before any update: check its data, "
+                "initial weights and loss."
+            )
         self._validation_loss = self._initial_loss
-        self._potential: Tensor = self._measure_potential()
+        self._potential = self._measure_potential()
         self._history: list[dict[str, Any]] = []
-
-    def _make_task(self, seed: int) -> Task:
-        if isinstance(self._task, Task):
-            return self._task
-        if isinstance(self._task, str):
-            return make_task(self._task, seed=seed, **self._task_arguments)
-        return self._task(seed)
 
     def _advance(self) -> bool:
         """Train to the next decision; return whether every loss was finite."""
@@ -249,12 +254,3 @@ class LayerwiseLREnv(gymnasium.Env[Observation, Action]):
     def _measure_potential(self) -> Tensor:
         value = torch.tensor([self._validation_loss, self._initial_loss], dtype=torch.float64)
         return potential(value[0], value[1])
-
-    def _decode(self, action: Action) -> Tensor:
-        values = torch.as_tensor(np.asarray(action))
-        if values.shape != (len(self.layer_names),):
-            raise InvalidArgumentError(
-                f"An action holds one entry for each of the {len(self.layer_names)} layers, not "
-                f"shape {tuple(values.shape)}."
-            )
-        return decode_discrete(values) if self._discrete else values

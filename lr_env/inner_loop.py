@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lr_env.errors import DataError
+from lr_env.errors import DataError, InvalidArgumentError
 from lr_env.optimizers import OptimizerFactory, build_optimizer
 from lr_env.randomness import IsolatedTorchRandomness, torch_generator
 from lr_env.schedules import Schedule
@@ -55,7 +55,8 @@ class InnerLoop:
     """A training of `task` from `seed`: initial weights, data order and dropout are its own.
 
     Raises:
-        InvalidArgumentError, UnknownNameError: an unusable optimizer.
+        InvalidArgumentError, UnknownNameError: an unusable optimizer, batch size or dtype.
+        ModelError: a model without trainable parameters.
     """
 
     def __init__(
@@ -71,6 +72,10 @@ class InnerLoop:
         batch_size: int,
         dtype: torch.dtype,
     ) -> None:
+        if batch_size < 1:
+            raise InvalidArgumentError(f"batch_size must be at least 1, not {batch_size}.")
+        if dtype not in (torch.float32, torch.float64):
+            raise InvalidArgumentError(f"dtype is torch.float32 or torch.float64, not {dtype}.")
         self.task = task
         self.batch_size = batch_size
         self.total_steps = total_steps

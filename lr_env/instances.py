@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from lr_env.errors import InvalidArgumentError
+from lr_env.tasks import Task, make_task
 
 BaseRate = float | tuple[float, float]
 """A base learning rate, or the range (low, high) that one is drawn from log-uniformly."""
@@ -38,7 +41,27 @@ def draw_instance(generator: np.random.Generator, base_lr: BaseRate) -> Instance
 def check_base_lr(base_lr: BaseRate) -> None:
     """Raise InvalidArgumentError unless `base_lr` is a positive rate or range of them."""
     rates = base_lr if isinstance(base_lr, tuple) else (base_lr, base_lr)
-    if len(rates) != 2 or not 0.0 < rates[0] <= rates[1] < math.inf:
+    numbers = all(isinstance(rate, int | float | np.floating) for rate in rates)
+    if not numbers or len(rates) != 2 or not 0.0 < rates[0] <= rates[1] < math.inf:
         raise InvalidArgumentError(
             f"base_lr is a positive rate or a range (low, high) of them, not {base_lr!r}."
         )
+
+
+def build_task(
+    task: str | Task | Callable[[int], Task], seed: int, arguments: Mapping[str, Any]
+) -> Task:
+    """Return the instance of `task` for `seed`; a `Task` is its own at every seed.
+
+    Raises:
+        LrEnvError: an unknown name or argument, or no task.
+    """
+    if isinstance(task, str):
+        return make_task(task, seed=seed, **arguments)
+    built = task(seed) if callable(task) and not isinstance(task, Task) else task
+    if not isinstance(built, Task):
+        raise InvalidArgumentError(
+            "task is a registered name, a Task, or a function of the seed that returns one, not "
+            f"an object of type {type(built).__name__}."
+        )
+    return built

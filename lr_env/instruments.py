@@ -192,6 +192,11 @@ class Instruments:
                 f"{type(self._optimizer).__name__} needs a closure and cannot be controlled: use "
                 "an optimizer that steps from gradients alone, such as Adam or SGD."
             ) from error
+        except RuntimeError as error:
+            raise ModelError(
+                f"{type(self._optimizer).__name__} cannot make its first step on this model "
+                f"({str(error).rstrip('.')}): use another optimizer."
+            ) from error
         parameters = dict(self._model.named_parameters())
         updated = [
             [copies[id(parameters[name])].detach() for name in layer.parameter_names]

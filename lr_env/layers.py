@@ -11,6 +11,8 @@ from torch import Tensor, nn
 
 from lr_env.errors import ModelError
 
+NOTHING_TO_TRAIN = "The model has no trainable parameters: set requires_grad=True on some of them."
+
 
 class LayerKind(IntEnum):
     """What the parameters of a layer do."""
@@ -57,9 +59,7 @@ def group_layers(
         if parameter.requires_grad:
             owned.setdefault(name.rpartition(".")[0], {})[name] = parameter
     if not owned:
-        raise ModelError(
-            "The model has no trainable parameters: set requires_grad=True on some of them."
-        )
+        raise ModelError(NOTHING_TO_TRAIN)
     span = max(1, len(owned) - 1)
     return tuple(
         Layer(

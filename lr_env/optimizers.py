@@ -10,7 +10,8 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
-from lr_env.errors import InvalidArgumentError, UnknownNameError
+from lr_env.errors import InvalidArgumentError, ModelError, UnknownNameError
+from lr_env.layers import NOTHING_TO_TRAIN
 
 OptimizerFactory = Callable[..., Optimizer]
 
@@ -38,6 +39,7 @@ def build_optimizer(
     Raises:
         UnknownNameError: no such optimizer.
         InvalidArgumentError: it takes no such argument, or not this value.
+        ModelError: none of `parameters` requires a gradient.
     """
     chosen: dict[str, Any] = dict(arguments or {})
     if isinstance(optimizer, str):
@@ -46,9 +48,16 @@ def build_optimizer(
             raise UnknownNameError("optimizer", optimizer, known)
         factory: OptimizerFactory = known[optimizer.lower()]
         chosen = {**USUAL_ARGUMENTS.get(optimizer.lower(), {}), **chosen}
-    else:
+    elif callable(optimizer):
         factory = optimizer
+    else:
+        raise InvalidArgumentError(
+            "optimizer is a name from torch.optim or a function of (parameters, lr=), not an "
+            f"object of type {type(optimizer).__name__}."
+        )
     trainable = [parameter for parameter in parameters if parameter.requires_grad]
+    if not trainable:
+        raise ModelError(NOTHING_TO_TRAIN)
     try:
         return factory(trainable, lr=lr, **chosen)
     except (TypeError, ValueError) as error:

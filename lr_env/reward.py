@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
+
+from lr_env.errors import InvalidArgumentError, UnknownNameError
 
 RewardKind = Literal["potential", "progress"]
 
 LOWEST, HIGHEST = -4.0, 8.0
 DIVERGED = -5.0
+
+
+def check_reward(kind: str, gamma: float) -> None:
+    """Raise UnknownNameError or InvalidArgumentError unless the kind exists and 0 < gamma <= 1."""
+    if kind not in get_args(RewardKind):
+        raise UnknownNameError("reward kind", str(kind), get_args(RewardKind))
+    if not 0.0 < gamma <= 1.0:
+        raise InvalidArgumentError(f"gamma must be in (0, 1], not {gamma}.")
 
 
 def potential(validation_loss: Tensor, initial_loss: Tensor) -> Tensor:

@@ -9,7 +9,6 @@ import pytest
 import torch
 
 from lr_env.env import LayerwiseLREnv
-from tests.toys import ToyTask
 
 ARCHITECTURES = ["mlp", "layernorm", "batchnorm", "dropout"]
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import torch
 from torch import Tensor, nn
 
@@ -63,7 +65,7 @@ def make_policy(
     outputs = len(DISCRETE_ACTIONS) if discrete else 1
     sizes = (len(FEATURES), 8, outputs)
     weights = {}
-    for index, (fan_in, fan_out) in enumerate(zip(sizes, sizes[1:], strict=False)):
+    for index, (fan_in, fan_out) in enumerate(itertools.pairwise(sizes)):
         weights[f"{index}.weight"] = torch.randn(fan_out, fan_in, generator=generator) * 0.4
         weights[f"{index}.bias"] = torch.randn(fan_out, generator=generator) * 0.1
     card = make_card(
