@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+import weakref
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -14,12 +15,14 @@ from torch.optim import Optimizer
 
 from lr_env.action import InitialScale
 from lr_env.decisions import check_horizon, default_steps_per_action
-from lr_env.errors import InvalidArgumentError, NonFiniteLossError
+from lr_env.errors import InvalidArgumentError, ModelError, NonFiniteLossError
 from lr_env.instruments import Instruments
 from lr_env.layers import Layer
 from lr_env.policy import DEFAULT_POLICY, FrozenPolicy, resolve_policy
 
 __all__ = ["Decision", "LRController"]
+
+_CONTROLLED: weakref.WeakSet[Optimizer] = weakref.WeakSet()
 
 
 @dataclass(frozen=True)
@@ -84,6 +87,10 @@ class LRController:
         z_init: InitialScale | None = None,
         pretrained: bool | Callable[[str], bool] = False,
     ) -> None:
+        if optimizer in _CONTROLLED:
+            raise ModelError(
+                "Another controller is at work on this optimizer: call its detach() first."
+            )
         self.policy = resolve_policy(policy)
         check_horizon(total_steps, 1)
         if steps_per_epoch is not None and not steps_per_epoch > 0:
@@ -107,6 +114,8 @@ class LRController:
             is_pretrained=pretrained if callable(pretrained) else lambda name: pretrained,
         )
         self.history: list[Decision] = []
+        self._optimizer = optimizer
+        _CONTROLLED.add(optimizer)
         self._handles = [
             optimizer.register_step_pre_hook(self._before_step),
             optimizer.register_step_post_hook(self._after_step),
@@ -140,6 +149,7 @@ class LRController:
             handle.remove()
         self._handles.clear()
         self._instruments.release()
+        _CONTROLLED.discard(self._optimizer)
 
     def state_dict(self) -> dict[str, Any]:
         """Return what a resumed training needs, as plain values and tensors.
