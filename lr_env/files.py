@@ -56,6 +56,8 @@ def write_json(path: Path, value: Mapping[str, Any]) -> None:
 def write_folder(folder: Path, fill: Callable[[Path], None]) -> None:
     """Let `fill` write a folder aside, then swap it in as `folder`. Raises OutputError."""
     ensure_folder(folder.parent)
+    if folder.exists() and not folder.is_dir():
+        raise OutputError(f"Cannot write {folder} (a file stands there): choose another folder.")
     aside = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
     old = aside.with_name(aside.name + ".old")
     try:
@@ -64,6 +66,8 @@ def write_folder(folder: Path, fill: Callable[[Path], None]) -> None:
         if folder.exists():
             os.replace(folder, old)
         os.replace(aside, folder)
+    except OutputError:
+        raise
     except OSError as error:
         if old.exists() and not folder.exists():
             os.replace(old, folder)

@@ -182,9 +182,14 @@ def _checked_weights(
     layers = [(weights[f"{i}.weight"], weights[f"{i}.bias"]) for i in range(count)]
     width = len(FEATURES)
     for index, (weight, bias) in enumerate(layers):
-        sound = weight.ndim == 2 and weight.shape[1] == width and bias.shape == weight.shape[:1]
-        if not sound or not weight.is_floating_point():
+        fits = weight.ndim == 2 and weight.shape[1] == width and bias.shape == weight.shape[:1]
+        if not fits:
             raise PolicyError(f"matrix {index} has shape {tuple(weight.shape)} on {width} inputs.")
+        if weight.dtype not in (torch.float32, torch.float64) or bias.dtype != weight.dtype:
+            raise PolicyError(
+                f"matrix {index} is of {weight.dtype} with a bias of {bias.dtype}, where both are "
+                "to be torch.float32 or torch.float64."
+            )
         if not (torch.isfinite(weight).all() and torch.isfinite(bias).all()):
             raise PolicyError(f"matrix {index} holds numbers that are not finite.")
         width = weight.shape[0]
