@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 from stable_baselines3 import PPO
@@ -28,12 +30,13 @@ def _ppo(
     config: TrainConfig, env: SlotVecEnv, groups: NDArray[np.int64], noise_seed: int, seed: int
 ) -> PPO:
     own = config.ppo
+    rollout = own.n_steps * env.num_envs
     return PPO(
         SharedNoisePolicy,
         env,
         learning_rate=config.learning_rate,
         n_steps=own.n_steps,
-        batch_size=min(own.batch_size, own.n_steps * env.num_envs),
+        batch_size=rollout // math.gcd(rollout, own.minibatches),
         n_epochs=own.n_epochs,
         gamma=config.gamma,
         gae_lambda=own.gae_lambda,

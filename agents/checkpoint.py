@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import random
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import numpy as np
@@ -59,7 +60,7 @@ def load_checkpoint(path: Path, model: BaseAlgorithm, env: SlotVecEnv) -> dict[s
         env.load_state_dict(state["env"])
         _load_random_state(state["random"])
         extra: dict[str, Any] = state["extra"]
-    except (OSError, RuntimeError, KeyError, ValueError, EOFError) as error:
+    except (OSError, RuntimeError, KeyError, ValueError, EOFError, UnpicklingError) as error:
         raise LrEnvError(
             f"Cannot resume from {path}: {str(error).splitlines()[0]}; begin a new run."
         ) from error

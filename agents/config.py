@@ -18,8 +18,8 @@ class PPOConfig:
 
     n_steps: int = 32
     """Decisions of every training between two updates of the agent."""
-    batch_size: int = 2048
-    """Slot decisions in a mini-batch of the agent."""
+    minibatches: int = 16
+    """Equal mini-batches that a rollout is divided into."""
     n_epochs: int = 8
     """Passes over a rollout."""
     gae_lambda: float = 0.97
@@ -72,9 +72,9 @@ class TrainConfig:
     """The agent's own learning rate."""
     hidden: tuple[int, ...] = (64, 64)
     """Widths of the policy's hidden layers."""
-    stacks: int = 8
+    stacks: int = 10
     """Architectures trained on at once."""
-    lanes: int = 32
+    lanes: int = 24
     """Trainings of each architecture."""
     shared_noise: float = 0.5
     """Share of trainings whose layers all explore with the same random number."""

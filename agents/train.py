@@ -101,7 +101,7 @@ def _finish(
     policy = FrozenPolicy(policy.weights(), card)
     policy.save(folder.best)
     console.print(_table(result))
-    console.print(f"Best policy: {folder.best} (last one: {folder.final})")
+    console.print(f"Best policy: {folder.best}\nLast policy: {folder.final}", soft_wrap=True)
     return policy
 
 

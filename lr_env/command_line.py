@@ -14,8 +14,6 @@ from lr_env.errors import LrEnvError
 USAGE_ERROR = 2
 INTERRUPTED = 130
 
-_FRAME = "│╭╮╰╯─"
-
 Config = TypeVar("Config")
 
 
@@ -59,7 +57,7 @@ def _parse(config: type[Config], prog: str, arguments: Sequence[str] | None) -> 
 
 def _condense(panel: str) -> str:
     """Return the first paragraph of a framed complaint as one line, and the nearest flag."""
-    lines = [line.strip(_FRAME + " ") for line in panel.splitlines()[1:]]
+    lines = [_unframed(line) for line in panel.splitlines()[1:]]
     end = lines.index("") if "" in lines else len(lines)
     text = " ".join(lines[:end]).removesuffix(".")
     text = re.sub(r"^Error parsing [A-Za-z]+: ", "", text)
@@ -67,3 +65,9 @@ def _condense(panel: str) -> str:
         flags = re.findall(r"--[\w.-]+", " ".join(lines[end:]))
         text += f"; did you mean {flags[0]}?" if flags else ""
     return text
+
+
+def _unframed(line: str) -> str:
+    """Return a line without its frame; empty for a rule."""
+    inner = line.strip().strip("│|╭╮╰╯+").strip()
+    return "" if set(inner) <= set("─-") else inner

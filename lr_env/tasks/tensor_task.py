@@ -66,7 +66,9 @@ class TensorTask(Task):
         """Yield one pass over `split`; see `Task.batches`."""
         inputs, targets = self._splits[split]
         if generator is None:
-            yield from zip(inputs.split(batch_size), targets.split(batch_size), strict=True)
+            yield from zip(
+                *(torch.split(own, batch_size) for own in (inputs, targets)), strict=True
+            )
             return
         for rows in shuffled_rows(len(targets), batch_size, generator):
             yield inputs[rows], targets[rows]
@@ -96,7 +98,7 @@ def predict(task: TensorTask, model: nn.Module, split: Split) -> tuple[Tensor, T
     model.eval()
     try:
         inputs, targets = task.tensors(split)
-        logits = torch.cat([model(part) for part in inputs.split(_EVAL_BATCH)])
+        logits = torch.cat([model(part) for part in torch.split(inputs, _EVAL_BATCH)])
     finally:
         model.train(training)
     return logits, targets

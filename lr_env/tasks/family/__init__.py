@@ -1,0 +1,13 @@
+"""The meta-training family: small trainings of many kinds, drawn by seed."""
+
+from lr_env.tasks.family.spec import FamilySpec, family_specs, held_out_specs, sample_spec
+from lr_env.tasks.family.task import FamilyTask, make_family_task
+
+__all__ = [
+    "FamilySpec",
+    "FamilyTask",
+    "family_specs",
+    "held_out_specs",
+    "make_family_task",
+    "sample_spec",
+]

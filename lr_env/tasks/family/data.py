@@ -1,0 +1,136 @@
+"""Generated data: inputs and labels of one kind, drawn from a generator."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from lr_env.errors import UnknownNameError
+from lr_env.tasks.family.spec import FamilySpec
+
+VOCABULARY = 24
+IMAGE = 8
+Pair = tuple[Tensor, Tensor]
+
+
+def generate(kind: str, spec: FamilySpec, count: int, generator: torch.Generator) -> Pair:
+    """Return `count` inputs and labels `[count]`; the concept is drawn from `generator` too."""
+    if kind not in GENERATORS:
+        raise UnknownNameError("data generator", kind, GENERATORS)
+    return GENERATORS[kind](spec, count, generator)
+
+
+def add_label_noise(
+    labels: Tensor, classes: int, share: float, generator: torch.Generator
+) -> Tensor:
+    """Return `labels` with `share` of them drawn uniformly anew."""
+    noisy = torch.rand(len(labels), generator=generator) < share
+    anew = torch.randint(classes, (len(labels),), generator=generator)
+    return torch.where(noisy, anew, labels)
+
+
+def _clusters(spec: FamilySpec, count: int, generator: torch.Generator) -> Pair:
+    """Three Gaussian clusters for every class."""
+    centres = torch.randn(spec.classes * 3, spec.size, generator=generator)
+    chosen = torch.randint(len(centres), (count,), generator=generator)
+    spread = 0.3 + 0.7 * float(torch.rand((), generator=generator))
+    noise = torch.randn(count, spec.size, generator=generator)
+    return centres[chosen] + spread * noise, chosen % spec.classes
+
+
+def _teacher(spec: FamilySpec, count: int, generator: torch.Generator) -> Pair:
+    """Labels of a random two-layer network."""
+    inputs = torch.randn(count, spec.size, generator=generator)
+    first = torch.randn(spec.size, 32, generator=generator) * (2.0 / math.sqrt(spec.size))
+    second = torch.randn(32, spec.classes, generator=generator)
+    return inputs, _balanced(torch.tanh(inputs @ first) @ second)
+
+
+def _linear(spec: FamilySpec, count: int, generator: torch.Generator) -> Pair:
+    """Labels of a random linear map, on inputs whose scales differ by up to e^2."""
+    inputs = torch.randn(count, spec.size, generator=generator)
+    scales = torch.exp(2.0 * torch.rand(spec.size, generator=generator) - 1.0)
+    weights = torch.randn(spec.size, spec.classes, generator=generator)
+    return inputs * scales, _balanced(inputs @ weights)
+
+
+def _sectors(spec: FamilySpec, count: int, generator: torch.Generator) -> Pair:
+    """Twisted sectors of a plane (a spiral), turned into all the input's dimensions."""
+    radius = torch.rand(count, generator=generator).sqrt()
+    angle = 2.0 * math.pi * torch.rand(count, generator=generator)
+    twist = 3.0 * float(torch.rand((), generator=generator))
+    labels = ((angle + twist * radius) / (2.0 * math.pi) * spec.classes).long() % spec.classes
+    plane = torch.stack([radius * angle.cos(), radius * angle.sin()], 1)
+    turned = plane @ torch.randn(2, spec.size, generator=generator)
+    return turned + 0.05 * torch.randn(count, spec.size, generator=generator), labels
+
+
+def _prototypes(spec: FamilySpec, count: int, generator: torch.Generator) -> Pair:
+    """A smooth random image for every class, shifted and noisy."""
+    coarse = torch.randn(spec.classes, spec.size, 4, 4, generator=generator)
+    prototypes = torch.nn.functional.interpolate(coarse, IMAGE, mode="bilinear")
+    labels = torch.randint(spec.classes, (count,), generator=generator)
+    shift = int(torch.randint(0, 3, (), generator=generator))
+    images = torch.stack([torch.roll(prototypes, (0, step), (2, 3)) for step in range(shift + 1)])
+    moved = torch.randint(shift + 1, (count,), generator=generator)
+    noise = torch.randn(count, spec.size, IMAGE, IMAGE, generator=generator)
+    return images[moved, labels] + noise, labels
+
+
+def _bars(spec: FamilySpec, count: int, generator: torch.Generator) -> Pair:
+    """Bars whose direction is the class, anywhere in the image."""
+    labels = torch.randint(spec.classes, (count,), generator=generator)
+    angle = (labels / spec.classes * math.pi).view(-1, 1, 1)
+    offset = 4.0 * torch.rand(count, 1, 1, generator=generator) - 2.0
+    grid = torch.arange(IMAGE) - (IMAGE - 1) / 2
+    across = grid.view(1, 1, -1) * angle.sin() - grid.view(1, -1, 1) * angle.cos()
+    bars = torch.exp(-((across - offset) ** 2)).unsqueeze(1)
+    colour = 2.0 * torch.rand(count, spec.size, 1, 1, generator=generator)
+    noise = torch.randn(count, spec.size, IMAGE, IMAGE, generator=generator)
+    return bars * colour + 0.4 * noise, labels
+
+
+def _majority(spec: FamilySpec, count: int, generator: torch.Generator) -> Pair:
+    """The class whose tokens are most frequent."""
+    tokens = torch.randint(VOCABULARY, (count, spec.size), generator=generator)
+    owner = torch.randint(spec.classes, (VOCABULARY,), generator=generator)
+    votes = torch.nn.functional.one_hot(owner[tokens], spec.classes).float().sum(1)
+    return tokens, _balanced(votes + 0.01 * torch.rand(votes.shape, generator=generator))
+
+
+def _marker(spec: FamilySpec, count: int, generator: torch.Generator) -> Pair:
+    """The class of the token that follows the marker (token 0)."""
+    tokens = torch.randint(1, VOCABULARY, (count, spec.size), generator=generator)
+    place = torch.randint(spec.size - 1, (count,), generator=generator)
+    rows = torch.arange(count)
+    tokens[rows, place] = 0
+    owner = torch.randint(spec.classes, (VOCABULARY,), generator=generator)
+    return tokens, owner[tokens[rows, place + 1]]
+
+
+def _pairs(spec: FamilySpec, count: int, generator: torch.Generator) -> Pair:
+    """Sums of random scores of neighbouring tokens."""
+    tokens = torch.randint(VOCABULARY, (count, spec.size), generator=generator)
+    scores = torch.randn(VOCABULARY, VOCABULARY, spec.classes, generator=generator)
+    return tokens, _balanced(scores[tokens[:, :-1], tokens[:, 1:]].sum(1))
+
+
+def _balanced(logits: Tensor) -> Tensor:
+    """Return the argmax of logits that are centred first, so that no class is rare."""
+    return ((logits - logits.mean(0)) / logits.std(0).clamp(min=1e-6)).argmax(-1)
+
+
+GENERATORS: dict[str, Callable[[FamilySpec, int, torch.Generator], Pair]] = {
+    "clusters": _clusters,
+    "teacher": _teacher,
+    "linear": _linear,
+    "sectors": _sectors,
+    "prototypes": _prototypes,
+    "bars": _bars,
+    "majority": _majority,
+    "marker": _marker,
+    "pairs": _pairs,
+}

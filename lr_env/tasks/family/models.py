@@ -1,0 +1,126 @@
+"""The family's networks; every operation is one that `torch.func.vmap` batches well."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from lr_env.tasks.family.data import IMAGE, VOCABULARY
+from lr_env.tasks.family.spec import FamilySpec
+
+_ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "tanh": nn.Tanh, "gelu": nn.GELU}
+
+
+def build_network(spec: FamilySpec) -> nn.Module:
+    """Return the network of `spec`, drawing from torch's global generator."""
+    if spec.architecture == "finetune":
+        return nn.Sequential(build_backbone(spec), nn.Linear(spec.width, spec.classes))
+    if spec.architecture == "transformer":
+        return nn.Sequential(TokenEncoder(spec), nn.Linear(spec.width, spec.classes))
+    if spec.architecture == "cnn":
+        return _cnn(spec)
+    if spec.architecture == "residual_mlp":
+        blocks = [ResidualBlock(spec) for _ in range(spec.depth)]
+        return nn.Sequential(
+            nn.Linear(spec.size, spec.width), *blocks, nn.Linear(spec.width, spec.classes)
+        )
+    return nn.Sequential(_hidden(spec), nn.Linear(spec.width, spec.classes))
+
+
+def build_backbone(spec: FamilySpec) -> nn.Module:
+    """Return the part of a fine-tuned network that is pretrained: inputs to `[n, width]`."""
+    return TokenEncoder(spec) if spec.inputs == "tokens" else _hidden(spec)
+
+
+def _hidden(spec: FamilySpec) -> nn.Sequential:
+    layers: list[nn.Module] = []
+    width = spec.size
+    for _ in range(spec.depth):
+        layers.append(nn.Linear(width, spec.width))
+        if spec.normalised:
+            layers.append(nn.LayerNorm(spec.width))
+        layers.append(_ACTIVATIONS[spec.activation]())
+        width = spec.width
+    return nn.Sequential(*layers)
+
+
+def _cnn(spec: FamilySpec) -> nn.Sequential:
+    layers: list[nn.Module] = []
+    channels, side = spec.size, IMAGE
+    for index in range(spec.depth):
+        width = spec.width * 2 ** min(index, 1)
+        layers.append(nn.Conv2d(channels, width, 3, padding=1, bias=not spec.normalised))
+        if spec.normalised:
+            layers.append(nn.BatchNorm2d(width))
+        layers.append(_ACTIVATIONS[spec.activation]())
+        if side > 2:
+            layers.append(nn.AvgPool2d(2))
+            side //= 2
+        channels = width
+    return nn.Sequential(*layers, nn.Flatten(), nn.Linear(channels * side * side, spec.classes))
+
+
+class ResidualBlock(nn.Module):
+    """x + W2 act(BatchNorm(W1 x)), then BatchNorm: deep normalised networks in small."""
+
+    def __init__(self, spec: FamilySpec) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.Linear(spec.width, spec.width, bias=False),
+            nn.BatchNorm1d(spec.width),
+            _ACTIVATIONS[spec.activation](),
+            nn.Linear(spec.width, spec.width, bias=False),
+            nn.BatchNorm1d(spec.width),
+        )
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Map `[n, width]` to `[n, width]`."""
+        return torch.relu(inputs + self.body(inputs))
+
+
+class TokenEncoder(nn.Module):
+    """A post-LayerNorm transformer encoder (Vaswani et al. 2017), averaged over tokens."""
+
+    def __init__(self, spec: FamilySpec) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(VOCABULARY, spec.width)
+        self.position = nn.Embedding(spec.size, spec.width)
+        self.blocks = nn.Sequential(*(EncoderBlock(spec) for _ in range(spec.depth)))
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Map tokens `[n, t]` to `[n, width]`."""
+        hidden: Tensor = self.embedding(tokens) + self.position.weight
+        hidden = self.blocks(hidden)
+        return hidden.mean(-2)
+
+
+class EncoderBlock(nn.Module):
+    """Two-headed attention by matrix products, then a feed-forward layer of twice the width."""
+
+    heads = 2
+
+    def __init__(self, spec: FamilySpec) -> None:
+        super().__init__()
+        self.mix = nn.Linear(spec.width, 3 * spec.width)
+        self.out = nn.Linear(spec.width, spec.width)
+        self.norm_attention = nn.LayerNorm(spec.width)
+        self.forward_layer = nn.Sequential(
+            nn.Linear(spec.width, 2 * spec.width),
+            _ACTIVATIONS[spec.activation](),
+            nn.Linear(2 * spec.width, spec.width),
+        )
+        self.norm_forward = nn.LayerNorm(spec.width)
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """Map `[n, t, width]` to the same shape."""
+        shape = (*hidden.shape[:-1], self.heads, hidden.shape[-1] // self.heads)
+        query, key, value = (
+            part.reshape(shape).transpose(-2, -3) for part in self.mix(hidden).chunk(3, -1)
+        )
+        weights = (query @ key.transpose(-1, -2) / math.sqrt(shape[-1])).softmax(-1)
+        attended = (weights @ value).transpose(-2, -3).reshape(hidden.shape)
+        hidden = self.norm_attention(hidden + self.out(attended))
+        normed: Tensor = self.norm_forward(hidden + self.forward_layer(hidden))
+        return normed

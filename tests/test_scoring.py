@@ -1,0 +1,52 @@
+"""Scoring: paired trainings, and a toy whose right answer is known."""
+
+import pytest
+import torch
+
+from lr_env.action import Envelope
+from lr_env.observation import FEATURES
+from lr_env.policy import FrozenPolicy, make_card
+from lr_env.scoring import (
+    Entry,
+    compare,
+    final_potentials,
+    score,
+    score_identity,
+    score_random,
+)
+from lr_env.stack import StackSettings
+from tests.toy_tasks import LayerNormTask
+
+
+def _entry(base_lr: float | tuple[float, float] = 1e-5) -> Entry:
+    settings = StackSettings(base_lr=base_lr, total_steps=60, envelope=Envelope(z_init="zero"))
+    return Entry("toy", LayerNormTask, settings, 6)
+
+
+def _constant_policy(action: float, z_init: str = "zero") -> FrozenPolicy:
+    card = make_card(
+        name="constant", action_space="box", activation="tanh",
+        envelope=Envelope(z_init=z_init),  # type: ignore[arg-type]
+    )  # fmt: skip
+    weights = {"0.weight": torch.zeros(1, len(FEATURES)), "0.bias": torch.tensor([action])}
+    return FrozenPolicy(weights, card)
+
+
+def test_raising_a_rate_far_too_low_beats_leaving_it() -> None:
+    entries = [_entry()]
+    raising = _constant_policy(0.5)
+    own = score(raising, entries, 1)
+    identity = score_identity(raising, entries, 1)
+    result = compare(["toy"], own, identity, score_random(raising, entries, 1))
+    gap, half = result.over_identity
+    assert gap - half > 0.1
+    assert result.policy == pytest.approx(result.identity + gap)
+    assert result.trainings == 6
+
+
+def test_identity_is_the_zero_policy_and_the_same_seed_the_same_trainings() -> None:
+    entries, zero = [_entry((1e-4, 1e-2))], _constant_policy(0.0)
+    assert torch.equal(score(zero, entries, 2)[0], score_identity(zero, entries, 2)[0])
+    again = final_potentials(entries[0], lambda seen: seen.new_zeros(seen.shape[:-1]), 2)
+    assert torch.equal(again, score(zero, entries, 2)[0])
+    assert not torch.equal(again, score(zero, entries, 3)[0])
