@@ -1,11 +1,20 @@
 """Training problems: the `Task` interface, the registry and the tasks shipped."""
 
 from lr_env.tasks.base import SPLITS, Split, Task
-from lr_env.tasks.family import FamilyTask
+from lr_env.tasks.bundled import BreastCancer, Digits, Wine
+from lr_env.tasks.family import FamilyTask, make_family_task
 from lr_env.tasks.registry import make_task, register_task, task_names
 from lr_env.tasks.tensor_task import TensorTask
+from lr_env.tasks.titanic import Titanic
+
+DEFAULT_TASK = "digits"
+
+for _task in (Digits, BreastCancer, Wine, Titanic):
+    register_task(_task.name, _task)
+register_task(FamilyTask.name, make_family_task)
 
 __all__ = [
+    "DEFAULT_TASK",
     "SPLITS",
     "FamilyTask",
     "Split",

@@ -26,12 +26,15 @@ class Task(ABC):
         batch_size: mini-batch size of the task's recipe.
         epochs: passes over the training data of the task's recipe.
         target_accuracy: validation accuracy whose first reaching is the convergence time.
+        overlapping_splits: whether splits of different seeds share samples, so that their
+            results are not independent.
     """
 
     name: ClassVar[str] = ""
     batch_size: int = 32
     epochs: int = 50
     target_accuracy: float | None = None
+    overlapping_splits: ClassVar[bool] = False
 
     def __init__(self, seed: int = 42) -> None:
         if seed < 0:

@@ -11,7 +11,6 @@ from lr_env.tasks.family.data import add_label_noise, generate
 from lr_env.tasks.family.models import build_network
 from lr_env.tasks.family.pretraining import POOL, pretrained
 from lr_env.tasks.family.spec import FamilySpec, sample_spec
-from lr_env.tasks.registry import register_task
 from lr_env.tasks.tensor_task import TensorTask
 
 
@@ -43,9 +42,6 @@ class FamilyTask(TensorTask):
 def make_family_task(seed: int = 42, spec_seed: int | None = None) -> FamilyTask:
     """Build a training of the family; `spec_seed` draws its kind, `seed` if not given."""
     return FamilyTask(sample_spec(seed if spec_seed is None else spec_seed), seed)
-
-
-register_task("family", make_family_task)
 
 
 def _splits(spec: FamilySpec, seed: int) -> dict[Split, tuple[Tensor, Tensor]]:

@@ -1,0 +1,129 @@
+"""Titanic: who of the 891 passengers in Kaggle's training file survived."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from lr_env.errors import DataError
+from lr_env.tasks.base import Split
+from lr_env.tasks.sources import load_table, resolve_source
+from lr_env.tasks.table import (
+    content_hash,
+    multilayer_perceptron,
+    standardise,
+    stratified_rows,
+    tensor_splits,
+)
+from lr_env.tasks.tensor_task import TensorTask, predict
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+HUB = "phihung/titanic"
+COLUMNS = (
+    "Survived", "Pclass", "Name", "Sex", "Age", "SibSp", "Parch", "Fare", "Cabin", "Embarked",
+)  # fmt: skip
+NUMBERS = ("Age", "Fare", "SibSp", "Parch", "FamilySize")
+CATEGORIES = ("Pclass", "Sex", "Embarked", "Title", "Deck")
+COMMON_TITLES = ("Mr", "Mrs", "Miss", "Master")
+
+
+class Titanic(TensorTask):
+    """Survival by class, sex, age, family, fare, port, title and deck.
+
+    Repeated stratified 60/20/20 splits: one split's 179 test passengers give a standard error
+    of 2.9 points. Medians, most frequent values, categories and scales come from the training
+    rows alone. MLP with ReLU and Dropout.
+
+    Args:
+        seed: of the split.
+        data: folder, file or hub name; see `lr_env.tasks.sources`.
+
+    Raises:
+        DataError: the data cannot be found or read, or lacks a column.
+    """
+
+    name = "titanic"
+    overlapping_splits = True
+    target_accuracy = 0.80
+
+    def __init__(self, seed: int = 42, data: str | Path | None = None) -> None:
+        table = load_table(self.name, HUB, COLUMNS, data)
+        labels = _labels(table)
+        rows = stratified_rows(labels, seed)
+        inputs = encode(_derived(table), rows["train"])
+        self._source = resolve_source(self.name, HUB, data)
+        self._hash = content_hash(inputs, labels)
+        super().__init__(tensor_splits(inputs, labels, rows), seed)
+
+    def build_model(self) -> nn.Module:
+        """Return the MLP, freshly initialised."""
+        return multilayer_perceptron(self.tensors("train")[0].shape[1], (64, 32), 2, dropout=0.2)
+
+    @torch.no_grad()
+    def metrics(self, model: nn.Module, split: Split) -> dict[str, float]:
+        """Return loss and accuracy, and precision and recall of survivors, on `split`.
+
+        Precision is 0 where nobody is predicted to survive.
+        """
+        logits, targets = predict(self, model, split)
+        said = logits.argmax(-1) == 1
+        hits = int((said & (targets == 1)).sum())
+        return {
+            "loss": float(self.loss_from_outputs(logits, targets)),
+            "accuracy": float((logits.argmax(-1) == targets).double().mean()),
+            "precision": hits / max(int(said.sum()), 1),
+            "recall": hits / max(int((targets == 1).sum()), 1),
+        }
+
+    def describe(self) -> dict[str, Any]:
+        """Return sizes, source and the hash of the encoded data."""
+        return {**super().describe(), "source": Path(self._source).name, "hash": self._hash}
+
+
+def encode(table: DataFrame, train: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return numbers standardised and categories one-hot `[n, features]`.
+
+    Everything is fitted on the rows `train`; a category that they lack is all zeros.
+    """
+    import pandas as pd
+
+    fitted = table.iloc[train]
+    numbers = table[list(NUMBERS)].astype(float)
+    numbers = numbers.fillna(fitted[list(NUMBERS)].astype(float).median())
+    numbers["Fare"] = np.log1p(numbers["Fare"].clip(lower=0))
+    columns = [standardise(numbers.to_numpy(dtype=float), train)]
+    for name in CATEGORIES:
+        seen = fitted[name].dropna()
+        values = table[name].fillna(seen.mode().iloc[0])
+        known = pd.Categorical(values, categories=sorted(seen.unique()))
+        columns.append(pd.get_dummies(known, dtype=float).to_numpy())
+    return np.concatenate(columns, axis=1)
+
+
+def _derived(table: DataFrame) -> DataFrame:
+    """Return `table` with title, deck and family size."""
+    titles = table["Name"].astype(str).str.extract(r",\s*([^.]+)\.", expand=False).str.strip()
+    titles = titles.replace({"Mlle": "Miss", "Ms": "Miss", "Mme": "Mrs"})
+    return table.assign(
+        Title=titles.where(titles.isin(COMMON_TITLES), "Rare"),
+        Deck=table["Cabin"].astype("object").str[0].fillna("Unknown"),
+        FamilySize=table["SibSp"] + table["Parch"] + 1,
+        Pclass=table["Pclass"].astype(str),
+    )
+
+
+def _labels(table: DataFrame) -> NDArray[np.int64]:
+    column = table["Survived"]
+    if column.isna().any() or not column.isin([0, 1]).all() or column.nunique() < 2:
+        raise DataError(
+            "The data of task 'titanic' must have 0 or 1 in every row of column 'Survived', and "
+            "both of them: use Kaggle's training file, not its unlabelled test file."
+        )
+    return column.to_numpy(dtype=np.int64)
