@@ -83,7 +83,7 @@ lock: ## Rewrite constraints.txt from a fresh resolve of pyproject.toml [HOLD=to
 	  $${HOLD:+"$$HOLD"}; \
 	{ echo '# Exact versions that the project is tested with; rewritten by `make lock`.'; \
 	  echo '# Builds are the affair of the machine: no suffixes such as +cpu, and no CUDA libraries (torch pins its own).'; \
-	  "$$folder/venv/bin/python" -m pip freeze --exclude-editable; } >"$$folder/all.txt"; \
+	  "$$folder/venv/bin/python" -m pip freeze --all --exclude-editable --exclude pip; } >"$$folder/all.txt"; \
 	sed -e '/^[^#]/s/+[A-Za-z0-9.]*$$//' -e '/^nvidia-/d' -e '/^cuda-/d' -e '/^triton==/d' \
 	  "$$folder/all.txt" >constraints.txt.new; \
 	mv constraints.txt.new constraints.txt; \

@@ -1,0 +1,107 @@
+"""The documents tell the truth: their code runs, their tables and trees are those of the code."""
+
+import inspect
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import gymnasium
+import pytest
+
+import lr_env  # noqa: F401 - registers the ids
+from lr_env.action import DISCRETE_ACTIONS
+from lr_env.env import LayerwiseLREnv
+from lr_env.observation import BOUND, FEATURES
+from lr_env.registration import ENV_IDS
+
+ROOT = Path(__file__).parent.parent
+PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")])
+ENVIRONMENT = (ROOT / "docs" / "environment.md").read_text(encoding="utf-8")
+SKIP = "<!-- skip-test -->"
+
+
+def code_blocks() -> list[tuple[str, str]]:
+    blocks = []
+    for page in PAGES:
+        text = page.read_text(encoding="utf-8")
+        for found in re.finditer(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL):
+            if not text[: found.start()].rstrip().endswith(SKIP):
+                line = text[: found.start()].count("\n") + 2
+                blocks.append((f"{page.relative_to(ROOT)}:{line}", found.group(1)))
+    return blocks
+
+
+def table(heading: str) -> dict[str, list[str]]:
+    """Return the rows of the first table below a heading of the environment's page, by name."""
+    section = ENVIRONMENT.split(f"\n## {heading}\n")[1].split("\n## ")[0]
+    rows = [
+        [cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]]
+        for line in section.splitlines()
+        if line.startswith("|")
+    ]
+    return {next(cell for cell in row if cell.startswith("`")): row for row in rows[2:]}
+
+
+@pytest.mark.parametrize(("where", "code"), code_blocks(), ids=lambda value: value[:40])
+def test_python_blocks_run(where: str, code: str, tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path, capture_output=True, text=True, check=False,
+        env={"PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    assert done.returncode == 0, f"{where}\n{done.stderr}"
+
+
+def test_the_page_names_every_feature_at_its_index() -> None:
+    rows = table("Observation space")
+    assert [name.strip("`") for name in rows] == list(FEATURES)
+    assert [row[0] for row in rows.values()] == [str(i) for i in range(len(FEATURES))]
+    assert f"`Box(-{BOUND:g}, {BOUND:g}, (L, {len(FEATURES)}), float32)`" in ENVIRONMENT
+
+
+def test_the_page_names_every_argument_with_its_default() -> None:
+    parameters = list(inspect.signature(LayerwiseLREnv.__init__).parameters.values())[1:]
+    rows = table("Arguments")
+    assert [name.strip("`") for name in rows] == [parameter.name for parameter in parameters]
+    for parameter in parameters:
+        default = repr(parameter.default).replace("'", '"')
+        assert rows[f"`{parameter.name}`"][1] == f"`{default}`", parameter.name
+
+
+def test_the_class_documents_every_argument() -> None:
+    documented = re.findall(r"^ {4}(\w+): ", inspect.getdoc(LayerwiseLREnv) or "", re.MULTILINE)
+    wanted = list(inspect.signature(LayerwiseLREnv.__init__).parameters)[1:]
+    assert [name for name in documented if name in wanted] == wanted
+
+
+def test_the_page_names_what_info_holds_and_what_actions_mean() -> None:
+    env = gymnasium.make("lr_env/LayerwiseLR-v0", task="toy", num_decisions=2)
+    _, info = env.reset(seed=0)
+    assert [name.strip("`") for name in table("Info")] == list(info)
+    meanings = table("Action space")["`a_l`"][1:]
+    assert [float(value) for value in meanings] == list(DISCRETE_ACTIONS)
+    assert all(f'gymnasium.make("{env_id}")' in ENVIRONMENT for env_id in ENV_IDS)
+
+
+def test_the_readme_tree_names_every_file_of_the_library_and_no_other() -> None:
+    tree = (ROOT / "README.md").read_text(encoding="utf-8").split("```text\n")[1].split("```")[0]
+    named: set[str] = set()
+    top = ""
+    for line in tree.splitlines():
+        paths = [path.rstrip(",") for path in re.split(r" {2,}", line.strip())[0].split(", ")]
+        if not line.startswith(" "):
+            (top,) = paths
+        named |= {top if path == top else top + path for path in paths}
+    assert [path for path in sorted(named) if not (ROOT / path).exists()] == []
+    library = ROOT / "lr_env"
+    files = {f"lr_env/{path.name}" for path in library.glob("*.py")} - {"lr_env/__init__.py"}
+    folders = {f"lr_env/{path.parent.name}/" for path in library.glob("*/__init__.py")}
+    assert files | folders <= named
+
+
+def test_links_between_documents_lead_somewhere() -> None:
+    for page in [*PAGES, ROOT / "CHANGELOG.md"]:
+        for target in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text(encoding="utf-8")):
+            if not target.startswith(("http://", "https://")):
+                assert (page.parent / target).exists(), f"{page.name}: {target}"
