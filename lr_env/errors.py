@@ -18,6 +18,11 @@ class UnknownNameError(LrEnvError, ValueError):
         near = difflib.get_close_matches(name, names, n=1)
         hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(names) or 'none'}."
         super().__init__(f"Unknown {kind} {name!r}: {hint}")
+        self._arguments = (kind, name, names)
+
+    def __reduce__(self) -> tuple[type[UnknownNameError], tuple[str, str, list[str]]]:
+        # Pickling calls __init__ anew: worker processes hand their errors on so.
+        return type(self), self._arguments
 
 
 class InvalidArgumentError(LrEnvError, ValueError):
