@@ -82,7 +82,7 @@ class TrainConfig:
     """Share of trainings that observe their validation loss."""
     reward: str = "potential"
     """Reward: potential (shaped, telescopes under discounting) or progress."""
-    score_every: int = 10
+    score_every: int = 5
     """Agent updates (PPO: rollouts; DQN: rollouts' worth of decisions) between two scores."""
     checkpoint_seconds: float = 60.0
     """Seconds between two checkpoints."""

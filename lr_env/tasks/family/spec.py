@@ -143,8 +143,8 @@ def _inputs(random: np.random.Generator, architecture: Architecture) -> InputKin
 def _width(random: np.random.Generator, architecture: Architecture) -> int:
     if architecture == "transformer":
         return 4 * int(random.integers(4, 9))
-    low, high = {"cnn": (1, 3), "finetune": (3, 5), "residual_mlp": (3, 9)}.get(
-        architecture, (2, 17)
+    low, high = {"cnn": (1, 3), "finetune": (3, 5), "residual_mlp": (3, 7)}.get(
+        architecture, (2, 9)
     )
     return 8 * int(random.integers(low, high))
 
