@@ -25,6 +25,8 @@ def test_checkers_find_nothing_but_the_two_dimensional_observation(
         env = gymnasium.make(env_id, z_init=z_init, render_mode="rgb_array", **SMALL).unwrapped
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
+            # The collector may choose this moment to close files of earlier tests.
+            warnings.simplefilter("ignore", ResourceWarning)
             checker(env)
         unexpected = [w for w in map(str, (c.message for c in caught)) if EXPECTED_WARNING not in w]
         assert unexpected == []
