@@ -1,0 +1,1 @@
+"""Evaluation of frozen policies: arms, grid of runs, statistics, plots, report."""

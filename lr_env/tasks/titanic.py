@@ -59,7 +59,7 @@ class Titanic(TensorTask):
         rows = stratified_rows(labels, seed)
         inputs = encode(_derived(table), rows["train"])
         self._source = resolve_source(self.name, HUB, data)
-        self._hash = content_hash(inputs, labels)
+        self._hash = content_hash(table[list(COLUMNS)].astype(str).to_numpy(dtype="U"))
         super().__init__(tensor_splits(inputs, labels, rows), seed)
 
     def build_model(self) -> nn.Module:
@@ -83,7 +83,7 @@ class Titanic(TensorTask):
         }
 
     def describe(self) -> dict[str, Any]:
-        """Return sizes, source and the hash of the encoded data."""
+        """Return sizes, source and the hash of the data."""
         return {**super().describe(), "source": Path(self._source).name, "hash": self._hash}
 
 

@@ -1,0 +1,102 @@
+"""Statistics of paired runs: intervals, corrected tests, and what they allow to be said."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import stats
+
+from lr_env.randomness import numpy_generator
+
+CONFIDENCE = 0.95
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A mean and its 95 % interval."""
+
+    mean: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class PairedDifference:
+    """One arm minus another over paired seeds.
+
+    Attributes:
+        interval: of the mean difference.
+        p_value: two-sided, of no difference.
+        probability_of_improvement: share of pairs in which the first is better, ties half.
+    """
+
+    interval: Interval
+    p_value: float
+    probability_of_improvement: float
+
+
+def mean_interval(values: Sequence[float]) -> Interval:
+    """Return the mean with its BCa bootstrap interval (Efron 1987), seeded.
+
+    Equal values have an interval of no width.
+    """
+    sample = np.asarray(values, dtype=float)
+    mean = float(sample.mean())
+    if np.ptp(sample) == 0.0:
+        return Interval(mean, mean, mean)
+    result = stats.bootstrap(
+        (sample,), np.mean, confidence_level=CONFIDENCE, n_resamples=9999, method="BCa",
+        rng=numpy_generator(0, "bootstrap"),
+    ).confidence_interval  # fmt: skip
+    return Interval(mean, float(result.low), float(result.high))
+
+
+def paired_difference(
+    own: Sequence[float],
+    other: Sequence[float],
+    *,
+    higher_is_better: bool,
+    test_share: float | None = None,
+) -> PairedDifference:
+    """Return `own` minus `other` with its t interval.
+
+    `test_share` = test size / training size, where the seeds' splits overlap: the variance is
+    then (1/n + test_share) s^2 in place of s^2 / n (Nadeau and Bengio 2003, eq. 9, the
+    corrected resampled t test), because such splits are not independent.
+    """
+    gaps = np.asarray(own, dtype=float) - np.asarray(other, dtype=float)
+    count = len(gaps)
+    mean = float(gaps.mean())
+    variance = float(gaps.var(ddof=1)) * (1.0 / count + (test_share or 0.0))
+    better = gaps if higher_is_better else -gaps
+    improved = float(np.mean((better > 0) + 0.5 * (better == 0)))
+    if variance == 0.0:
+        return PairedDifference(Interval(mean, mean, mean), 1.0 if mean == 0 else 0.0, improved)
+    error = math.sqrt(variance)
+    half = float(stats.t.ppf(0.5 + CONFIDENCE / 2, count - 1)) * error
+    p_value = 2.0 * float(stats.t.sf(abs(mean) / error, count - 1))
+    return PairedDifference(Interval(mean, mean - half, mean + half), p_value, improved)
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Return p values adjusted for their number (Holm 1979)."""
+    order = np.argsort(p_values)
+    adjusted = np.empty(len(p_values))
+    largest = 0.0
+    for rank, index in enumerate(order):
+        largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[int(index)]))
+        adjusted[index] = largest
+    return [float(value) for value in adjusted]
+
+
+def verdict(difference: PairedDifference, higher_is_better: bool) -> str:
+    """Return `better`, `worse` or `undecided`, by the interval alone."""
+    low, high = difference.interval.low, difference.interval.high
+    if low > 0:
+        return "better" if higher_is_better else "worse"
+    if high < 0:
+        return "worse" if higher_is_better else "better"
+    return "undecided"
