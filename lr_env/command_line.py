@@ -7,6 +7,8 @@ import io
 import re
 import sys
 from collections.abc import Callable, Sequence
+from itertools import dropwhile
+from operator import not_
 from typing import TypeVar
 
 from lr_env.errors import LrEnvError
@@ -57,7 +59,8 @@ def _parse(config: type[Config], prog: str, arguments: Sequence[str] | None) -> 
 
 def _condense(panel: str) -> str:
     """Return the first paragraph of a framed complaint as one line, and the nearest flag."""
-    lines = [_unframed(line) for line in panel.splitlines()[1:]]
+    # Where the terminal's encoding has no frames, a rule follows the title.
+    lines = list(dropwhile(not_, (_unframed(line) for line in panel.splitlines()[1:])))
     end = lines.index("") if "" in lines else len(lines)
     text = " ".join(lines[:end]).removesuffix(".")
     text = re.sub(r"^Error parsing [A-Za-z]+: ", "", text)
