@@ -92,7 +92,7 @@ class LRController:
                 "Another controller is at work on this optimizer: call its detach() first."
             )
         self.policy = resolve_policy(policy)
-        check_horizon(total_steps, 1)
+        check_horizon(total_steps, 1 if steps_per_action is None else steps_per_action)
         if steps_per_epoch is not None and not steps_per_epoch > 0:
             raise InvalidArgumentError(f"steps_per_epoch must be above 0, not {steps_per_epoch}.")
         envelope = self.policy.envelope

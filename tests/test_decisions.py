@@ -56,3 +56,10 @@ def test_trainings_of_any_length_have_about_two_hundred_decisions() -> None:
 def test_nothing_below_one(total: int, every: int) -> None:
     with pytest.raises(InvalidArgumentError, match="at least 1"):
         check_horizon(total, every)
+
+
+@pytest.mark.parametrize(("total", "every"), [(12.5, 1), ("10", 1), (10, 1.5), (None, 1)])
+def test_only_whole_numbers(total, every) -> None:
+    # A fractional interval would never again meet a step.
+    with pytest.raises(InvalidArgumentError, match="whole number"):
+        check_horizon(total, every)
