@@ -64,11 +64,16 @@ class UnfoldedConv2d(nn.Conv2d):
 
     def forward(self, input: Tensor) -> Tensor:
         """Map `[n, channels, h, w]` to `[n, out_channels, h / 2, w / 2]`."""
-        patches = nn.functional.unfold(input, (3, 3), padding=1, stride=2)
-        maps = self.weight.flatten(1) @ patches
+        height, width = input.shape[-2:]
+        padded = nn.functional.pad(input, (1, 1, 1, 1))
+        patches = torch.cat([
+            padded[..., row : row + height : 2, column : column + width : 2]
+            for row in range(3) for column in range(3)
+        ], -3).flatten(-2)  # fmt: skip
+        maps = self.weight.permute(0, 2, 3, 1).flatten(1) @ patches
         if self.bias is not None:
             maps = maps + self.bias.unsqueeze(-1)
-        return maps.reshape(*maps.shape[:-1], input.shape[-2] // 2, input.shape[-1] // 2)
+        return maps.reshape(*maps.shape[:-1], height // 2, width // 2)
 
 
 class ResidualBlock(nn.Module):
