@@ -137,7 +137,9 @@ class LRController:
 
         With gradient accumulation, call it for every mini-batch of the step.
         """
-        self._instruments.record_loss(torch.as_tensor(loss))
+        # Past the budget nothing is decided any more, and losses would only pile up.
+        if self._instruments.step < self._instruments.total_steps:
+            self._instruments.record_loss(torch.as_tensor(loss))
 
     def observe_validation(self, loss: Tensor | float) -> None:
         """Hand over a validation loss whenever there is one (optional)."""

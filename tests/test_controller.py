@@ -226,6 +226,7 @@ def test_going_on_past_the_budget_warns_once_and_keeps_the_rates() -> None:
     assert after == [last] * 14
     assert [str(w.message) for w in caught if "total_steps" in str(w.message)] != []
     assert len(caught) == 1
+    assert len(training.controller.state_dict()["instruments"]["losses"]) <= 4
 
 
 def test_frozen_parameters_are_left_to_the_owner() -> None:
