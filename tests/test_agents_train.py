@@ -11,10 +11,14 @@ from pathlib import Path
 import pytest
 import torch
 
+from agents import held_out
 from agents.config import DQNConfig, PPOConfig, TrainConfig
 from agents.train import main, train
 from lr_env.errors import LrEnvError
 from lr_env.policy import FrozenPolicy
+from lr_env.scoring import Entry
+from lr_env.stack import StackSettings
+from tests.toy_tasks import LayerNormTask
 
 ROOT = Path(__file__).parent.parent
 SMALL = {"stacks": 2, "lanes": 2, "workers": 1, "score_every": 100, "hidden": (8, 8)}
@@ -39,32 +43,35 @@ def _equal(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool
     return all(torch.equal(tensor, other[name]) for name, tensor in one.items())
 
 
-@pytest.mark.parametrize("algo", ["ppo", "dqn"])
-def test_a_seed_reproduces_the_policy_and_the_card_says_what_it_is(
-    algo: str, tmp_path: Path
-) -> None:
-    policies = [train(_config(tmp_path / name, algo, steps=200)) for name in ("a", "b")]
-    runs = [_only_run(tmp_path / name) for name in ("a", "b")]
-    assert _equal(_weights(runs[0]), _weights(runs[1]))
-    card = policies[0].card
-    assert card["action_space"] == ("box" if algo == "ppo" else "discrete")
-    assert set(card["held_out"]) >= {"policy", "identity", "random", "over_identity"}
-    assert card["config"]["algo"] == algo
-    record = json.loads((runs[0] / "run.json").read_text())
-    assert record["config"]["seed"] == 42
-    assert record["versions"]["torch"] == torch.__version__.split("+")[0] or record["versions"]
-    assert list((runs[0] / "logs").glob("progress*.csv"))
-    assert list((runs[0] / "logs").glob("events*"))
+@pytest.fixture(autouse=True)
+def _quick_scores(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Score on one small entry: the real suite takes seconds each time."""
+    settings = StackSettings(base_lr=(1e-4, 1e-2), total_steps=20)
+    entry = Entry("toy", LayerNormTask, settings, 2)
+    monkeypatch.setattr(held_out, "held_out_suite", lambda: [entry])
 
 
 @pytest.mark.parametrize("algo", ["ppo", "dqn"])
-def test_an_interrupted_run_resumed_equals_the_uninterrupted(algo: str, tmp_path: Path) -> None:
-    whole = _config(tmp_path / "whole", algo, steps=400)
-    train(whole)
+def test_a_run_in_two_parts_is_the_run_in_one(algo: str, tmp_path: Path) -> None:
+    policy = train(_config(tmp_path / "whole", algo, steps=400))
     train(_config(tmp_path / "parts", algo, steps=200, checkpoint_seconds=0.0))
-    run = _only_run(tmp_path / "parts")
-    train(_config(tmp_path / "parts", algo, steps=400, resume=str(run)))
-    assert _equal(_weights(run), _weights(_only_run(tmp_path / "whole")))
+    parts = _only_run(tmp_path / "parts")
+    before = _weights(parts)
+    train(_config(tmp_path / "parts", algo, steps=400, resume=str(parts)))
+    whole = _only_run(tmp_path / "whole")
+    assert _equal(_weights(parts), _weights(whole))
+    assert not _equal(before, _weights(whole))
+    assert policy.card["action_space"] == ("box" if algo == "ppo" else "discrete")
+    assert set(policy.card["held_out"]) >= {"policy", "identity", "random", "over_identity"}
+    assert policy.card["config"]["algo"] == algo
+    record = json.loads((whole / "run.json").read_text())
+    assert record["config"]["seed"] == 42
+    assert record["versions"]["torch"] in torch.__version__
+    assert [stack["name"] for stack in record["stacks"]] == [
+        t["name"] for t in policy.card["tasks"]
+    ]
+    assert list((whole / "logs").glob("progress*.csv"))
+    assert list((whole / "logs").glob("events*"))
 
 
 @pytest.mark.slow
