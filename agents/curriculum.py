@@ -33,6 +33,16 @@ class StackPlan:
     seed: int
     spec: FamilySpec
 
+    @property
+    def cost(self) -> float:
+        """A rough guess of a decision's time in milliseconds, to spread stacks over cores."""
+        spec, settings = self.spec, self.entry.settings
+        tokens = spec.inputs == "tokens"
+        positions = {"tokens": 12 * spec.size, "image": 16, "vector": 1}[spec.inputs]
+        numbers = self.entry.lanes * spec.batch_size * positions * spec.width * spec.depth
+        overhead = 1.5 + (1.6 if tokens else 0.4) * spec.depth
+        return settings.steps_per_action * (overhead + 1.5e-5 * numbers)
+
     def describe(self) -> dict[str, Any]:
         """Return what a run's record says of it."""
         settings = self.entry.settings

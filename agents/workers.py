@@ -37,55 +37,54 @@ class Workers:
     """
 
     def __init__(self, plans: Sequence[StackPlan], count: int) -> None:
-        self._count = min(count, len(plans))
-        self._plans = list(plans)
+        self._shares = share_out([plan.cost for plan in plans], min(count, len(plans)))
         context = multiprocessing.get_context("spawn")
         self._connections: list[Connection] = []
         self._processes: list[BaseProcess] = []
-        for worker in range(self._count):
+        for share in self._shares:
             here, there = context.Pipe()
             process = context.Process(
-                target=_work, args=(there, self._plans[worker :: self._count]), daemon=True
+                target=_work, args=(there, [plans[index] for index in share]), daemon=True
             )
             process.start()
             there.close()
             self._connections.append(here)
             self._processes.append(process)
-        self.layers: list[int] = self._gather(self._ask("layers"))
+        self.layers: list[int] = self._gather(self._ask("layers"), self._shares)
 
     def reset(self) -> list[Tensor]:
         """Begin every stack from its plan's seed; return observations `[N, L, F]`."""
-        return self._gather(self._ask("reset"))
+        return self._gather(self._ask("reset"), self._shares)
 
     def step_async(self, actions: Sequence[Tensor]) -> None:
         """Send one decision `[N, L]` of every stack."""
-        for worker, connection in enumerate(self._connections):
-            connection.send(("step", [own.numpy() for own in actions[worker :: self._count]]))
+        for share, connection in zip(self._shares, self._connections, strict=True):
+            connection.send(("step", [actions[index].numpy() for index in share]))
 
     def step_wait(self) -> list[Outcome]:
         """Return what the decisions led to."""
-        return self._gather([self._receive(worker) for worker in range(self._count)])
+        return self._gather(self._receive_all(), self._shares)
 
     def score(
         self, kind: str, policy: FrozenPolicy, suite: Sequence[scoring.Entry], seed: int
     ) -> list[Tensor]:
         """Return final potentials by entry for the policy or a rival (see `SCORERS`)."""
         weights = {name: tensor.numpy() for name, tensor in policy.weights().items()}
-        for worker, connection in enumerate(self._connections):
-            share = list(suite[worker :: self._count])
-            connection.send(("score", (kind, weights, policy.card, share, seed)))
-        return self._gather([self._receive(worker) for worker in range(self._count)])
+        shares = share_out([1.0] * len(suite), len(self._connections))
+        for share, connection in zip(shares, self._connections, strict=True):
+            entries = [suite[index] for index in share]
+            connection.send(("score", (kind, weights, policy.card, entries, seed)))
+        return self._gather(self._receive_all(), shares)
 
     def state_dict(self) -> list[dict[str, Any]]:
         """Return every stack's state."""
-        return self._gather(self._ask("state"))
+        return self._gather(self._ask("state"), self._shares)
 
     def load_state_dict(self, states: Sequence[dict[str, Any]]) -> None:
         """Go on from `states`."""
-        for worker, connection in enumerate(self._connections):
-            connection.send(("load", _pack(list(states[worker :: self._count]))))
-        for worker in range(self._count):
-            self._receive(worker)
+        for share, connection in zip(self._shares, self._connections, strict=True):
+            connection.send(("load", _pack([states[index] for index in share])))
+        self._receive_all()
 
     def close(self) -> None:
         """End the processes."""
@@ -99,7 +98,10 @@ class Workers:
     def _ask(self, word: str) -> list[Any]:
         for connection in self._connections:
             connection.send((word, None))
-        return [self._receive(worker) for worker in range(self._count)]
+        return self._receive_all()
+
+    def _receive_all(self) -> list[Any]:
+        return [self._receive(worker) for worker in range(len(self._connections))]
 
     def _receive(self, worker: int) -> Any:
         try:
@@ -112,11 +114,23 @@ class Workers:
             raise answer
         return _unpack(answer)
 
-    def _gather(self, shares: Sequence[Sequence[Any]]) -> list[Any]:
+    def _gather(self, answers: Sequence[Sequence[Any]], shares: Sequence[list[int]]) -> list[Any]:
         merged: list[Any] = [None] * sum(len(share) for share in shares)
-        for worker, share in enumerate(shares):
-            merged[worker :: self._count] = share
+        for share, answer in zip(shares, answers, strict=True):
+            for index, value in zip(share, answer, strict=True):
+                merged[index] = value
         return merged
+
+
+def share_out(costs: Sequence[float], count: int) -> list[list[int]]:
+    """Return which items each of `count` workers takes: dearest first, to the least laden."""
+    shares: list[list[int]] = [[] for _ in range(count)]
+    loads = [0.0] * count
+    for index in sorted(range(len(costs)), key=lambda item: -costs[item]):
+        worker = loads.index(min(loads))
+        shares[worker].append(index)
+        loads[worker] += costs[index]
+    return shares
 
 
 def _work(connection: Connection, plans: Sequence[StackPlan]) -> None:

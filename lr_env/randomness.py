@@ -11,11 +11,10 @@ import torch
 
 def derive_seed(seed: int, *keys: int | str) -> int:
     """Return a 63-bit seed for the stream named by `keys`, independent of other streams."""
-    words = [
-        word
-        for key in keys
-        for word in (key.encode() if isinstance(key, str) else int(key).to_bytes(8, "little"))
-    ]
+    words: list[int] = []
+    for key in keys:
+        own = key.encode() if isinstance(key, str) else int(key).to_bytes(8, "little")
+        words += [len(own), *own]
     sequence = np.random.SeedSequence([int(seed), len(words), *words])
     return int(sequence.generate_state(1, np.uint64)[0] >> 1)
 

@@ -13,7 +13,17 @@ from lr_env.randomness import (
 
 
 def test_streams_are_reproducible_and_distinct() -> None:
-    keys = [(), ("model",), ("batches",), (0,), (1,), ("model", 0), ("model", 1), ("a", "bc")]
+    keys = [
+        (),
+        ("model",),
+        ("batches",),
+        (0,),
+        (1,),
+        ("model", 0),
+        ("model", 1),
+        ("a", "bc"),
+        ("ab", "c"),
+    ]
     seeds = [derive_seed(seed, *key) for seed, key in itertools.product((0, 1, 2**40), keys)]
     assert len(set(seeds)) == len(seeds)
     assert seeds == [derive_seed(s, *k) for s, k in itertools.product((0, 1, 2**40), keys)]

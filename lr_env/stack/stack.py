@@ -15,7 +15,7 @@ from lr_env.instances import BaseRate, Instance, check_base_lr
 from lr_env.layers import LayerTable, group_layers
 from lr_env.observation import Memory, Signals, features, relative_rates, remember
 from lr_env.randomness import IsolatedTorchRandomness
-from lr_env.reward import RewardKind, potential, reward
+from lr_env.reward import RewardKind, check_reward, potential, reward
 from lr_env.stack.data import StackedData
 from lr_env.stack.lanes import Lanes
 from lr_env.stack.model import StackedModel
@@ -103,6 +103,7 @@ class Stack:
 
     def __init__(self, task: TaskFactory, num: int, settings: StackSettings) -> None:
         check_base_lr(settings.base_lr)
+        check_reward(settings.reward_kind, settings.gamma)
         self.num = num
         self.settings = settings
         self._make_task = task
