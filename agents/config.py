@@ -74,8 +74,8 @@ class TrainConfig:
     """Widths of the policy's hidden layers."""
     stacks: int = 10
     """Architectures trained on at once."""
-    lanes: int = 24
-    """Trainings of each architecture."""
+    slots: int = 180
+    """Layers of each architecture that are trained at once; so many trainings as make them up."""
     shared_noise: float = 0.5
     """Share of trainings whose layers all explore with the same random number."""
     validation_seen: float = 0.3
@@ -98,7 +98,7 @@ class TrainConfig:
             raise UnknownNameError("algorithm", self.algo, ALGORITHMS)
         if self.reward not in ("potential", "progress"):
             raise UnknownNameError("reward", self.reward, ("potential", "progress"))
-        for name in ("steps", "minutes", "stacks", "lanes", "workers", "score_every"):
+        for name in ("steps", "minutes", "stacks", "slots", "workers", "score_every"):
             value = getattr(self, name)
             if value is not None and value <= 0:
                 raise InvalidArgumentError(f"{name} must be above zero, not {value}.")

@@ -9,15 +9,16 @@ from typing import Any
 
 from agents.config import TrainConfig
 from lr_env.action import Envelope
-from lr_env.randomness import derive_seed, numpy_generator
+from lr_env.layers import group_layers
+from lr_env.randomness import IsolatedTorchRandomness, derive_seed, numpy_generator
 from lr_env.reward import RewardKind
 from lr_env.scoring import Entry
 from lr_env.stack import StackSettings
-from lr_env.tasks.family import FamilySpec, FamilyTask, family_specs
+from lr_env.tasks.family import FamilySpec, FamilyTask, build_network, family_specs
 
 WIDE = Envelope(z_max=10.0, z_init="cautious")
 NARROW = Envelope(z_max=2.0, z_init="zero")
-NARROW_TURNS = (1, 6, 7)
+NARROW_TURNS = (1, 7, 8)
 SCHEDULES = ("constant", "constant", "cosine", "linear", "wsd")
 DECISIONS = (30, 200)
 STEPS_PER_ACTION = (1, 20)
@@ -86,8 +87,19 @@ def _plan(config: TrainConfig, index: int, spec: FamilySpec) -> StackPlan:
         epochs_seen=0.9,
     )
     name = f"{index}-{spec.architecture}-{spec.optimizer}"
-    entry = Entry(name, partial(FamilyTask, spec), settings, config.lanes)
+    lanes = _lanes(spec, config.slots)
+    entry = Entry(name, partial(FamilyTask, spec), settings, lanes)
     return StackPlan(entry, derive_seed(config.seed, "stack", index) % 2**31, spec)
+
+
+def _lanes(spec: FamilySpec, slots: int) -> int:
+    """Return how many trainings make about `slots` layers.
+
+    With as many lanes in each stack, deep networks would drown the shallow in the agent's data.
+    """
+    with IsolatedTorchRandomness(0, "layers").use():
+        layers = len(group_layers(build_network(spec)))
+    return max(2, round(slots / layers))
 
 
 def _recipe_rates(spec: FamilySpec) -> tuple[float, float]:

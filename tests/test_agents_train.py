@@ -18,10 +18,10 @@ from lr_env.errors import LrEnvError
 from lr_env.policy import FrozenPolicy
 from lr_env.scoring import Entry
 from lr_env.stack import StackSettings
-from tests.toy_tasks import LayerNormTask
+from tests.toys import ToyTask
 
 ROOT = Path(__file__).parent.parent
-SMALL = {"stacks": 2, "lanes": 2, "workers": 1, "score_every": 100, "hidden": (8, 8)}
+SMALL = {"stacks": 2, "slots": 12, "workers": 1, "score_every": 100, "hidden": (8, 8)}
 PPO = PPOConfig(n_steps=4, minibatches=2, n_epochs=2)
 DQN = DQNConfig(buffer_size=2000, batch_size=32, gradient_steps=2)
 
@@ -47,7 +47,7 @@ def _equal(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool
 def _quick_scores(monkeypatch: pytest.MonkeyPatch) -> None:
     """Score on one small entry: the real suite takes seconds each time."""
     settings = StackSettings(base_lr=(1e-4, 1e-2), total_steps=20)
-    entry = Entry("toy", LayerNormTask, settings, 2)
+    entry = Entry("toy", ToyTask, settings, 2)
     monkeypatch.setattr(held_out, "held_out_suite", lambda: [entry])
 
 
@@ -77,7 +77,7 @@ def test_a_run_in_two_parts_is_the_run_in_one(algo: str, tmp_path: Path) -> None
 @pytest.mark.slow
 def test_kill_nine_loses_nothing_but_time(tmp_path: Path) -> None:
     command = [
-        sys.executable, "-m", "agents.train", "--stacks", "2", "--lanes", "2", "--steps", "3000",
+        sys.executable, "-m", "agents.train", "--stacks", "2", "--slots", "12", "--steps", "3000",
         "--ppo.n-steps", "4", "--checkpoint-seconds", "0", "--workers", "1", "--out",
     ]  # fmt: skip
     subprocess.run([*command, str(tmp_path / "whole")], cwd=ROOT, check=True, capture_output=True)

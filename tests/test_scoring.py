@@ -15,12 +15,12 @@ from lr_env.scoring import (
     score_random,
 )
 from lr_env.stack import StackSettings
-from tests.toy_tasks import LayerNormTask
+from tests.toys import ToyTask
 
 
 def _entry(base_lr: float | tuple[float, float] = 1e-5) -> Entry:
     settings = StackSettings(base_lr=base_lr, total_steps=60, envelope=Envelope(z_init="zero"))
-    return Entry("toy", LayerNormTask, settings, 6)
+    return Entry("toy", ToyTask, settings, 6)
 
 
 def _constant_policy(action: float, z_init: str = "zero") -> FrozenPolicy:

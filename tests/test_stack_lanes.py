@@ -1,14 +1,19 @@
 """Lane i of a stack is the single environment seeded with s + i."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
 
 from lr_env.env import LayerwiseLREnv
 from lr_env.stack import Stack, StackSettings
-from tests.toy_tasks import BatchNormTask, LayerNormTask
+from lr_env.stack.stack import TaskFactory
+from tests.toys import ToyTask
 
 LANES, SEED, STEPS = 3, 7, 60
+LAYERNORM = partial(ToyTask, architecture="layernorm")
+BATCHNORM = partial(ToyTask, architecture="batchnorm")
 
 
 def _settings(optimizer: str, schedule: str, dtype: torch.dtype) -> StackSettings:
@@ -18,7 +23,7 @@ def _settings(optimizer: str, schedule: str, dtype: torch.dtype) -> StackSetting
     )  # fmt: skip
 
 
-def _env(task: type, settings: StackSettings) -> LayerwiseLREnv:
+def _env(task: TaskFactory, settings: StackSettings) -> LayerwiseLREnv:
     return LayerwiseLREnv(
         task, optimizer=settings.optimizer, base_lr=(1e-4, 1e-2),
         base_schedule=settings.schedules[0], total_steps=STEPS, steps_per_action=3,
@@ -26,7 +31,7 @@ def _env(task: type, settings: StackSettings) -> LayerwiseLREnv:
     )  # fmt: skip
 
 
-def _largest_gap(task: type, settings: StackSettings, decisions: int) -> tuple[float, int]:
+def _largest_gap(task: TaskFactory, settings: StackSettings, decisions: int) -> tuple[float, int]:
     """Return the largest gap of observations and rewards, and how many trainings ended."""
     stack = Stack(task, LANES, settings)
     envs = [_env(task, settings) for _ in range(LANES)]
@@ -49,22 +54,22 @@ def _largest_gap(task: type, settings: StackSettings, decisions: int) -> tuple[f
     return float(max(gaps)), ended
 
 
-@pytest.mark.parametrize("task", [LayerNormTask, BatchNormTask])
+@pytest.mark.parametrize("task", [LAYERNORM, BATCHNORM], ids=["layernorm", "batchnorm"])
 @pytest.mark.parametrize("optimizer", ["adam", "adamw", "sgd", "rmsprop"])
-def test_lanes_equal_single_environments_in_float64(task: type, optimizer: str) -> None:
+def test_lanes_equal_single_environments_in_float64(task: TaskFactory, optimizer: str) -> None:
     gap, ended = _largest_gap(task, _settings(optimizer, "linear", torch.float64), 50)
     assert gap <= 1e-6
     assert ended >= LANES  # autoreset was crossed
 
 
 def test_lanes_equal_single_environments_in_float32() -> None:
-    gap, _ = _largest_gap(LayerNormTask, _settings("adam", "constant", torch.float32), 10)
+    gap, _ = _largest_gap(LAYERNORM, _settings("adam", "constant", torch.float32), 10)
     assert gap <= 1e-3
 
 
 def test_a_diverged_lane_ends_at_the_floor_and_begins_anew() -> None:
     settings = StackSettings(optimizer="sgd", base_lr=1e30, total_steps=40)
-    stack = Stack(LayerNormTask, 2, settings)
+    stack = Stack(LAYERNORM, 2, settings)
     stack.reset(0)
     ended = torch.zeros(2, dtype=torch.bool)
     for _ in range(8):

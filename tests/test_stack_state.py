@@ -1,11 +1,12 @@
 """A stack goes on exactly from its state."""
 
 import io
+from functools import partial
 
 import torch
 
 from lr_env.stack import Stack, StackSettings
-from tests.toy_tasks import BatchNormTask
+from tests.toys import ToyTask
 
 
 def _stack() -> Stack:
@@ -13,7 +14,7 @@ def _stack() -> Stack:
         total_steps=(30, 80), base_lr=(1e-4, 1e-1), schedules=("constant", "cosine"),
         validation_seen=0.5,
     )  # fmt: skip
-    return Stack(BatchNormTask, 6, settings)
+    return Stack(partial(ToyTask, architecture="batchnorm"), 6, settings)
 
 
 def test_state_goes_through_a_file_and_on_identically() -> None:

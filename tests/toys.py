@@ -27,9 +27,12 @@ def _middle(architecture: str) -> list[nn.Module]:
 
 
 def build_toy_model(architecture: str = "mlp") -> nn.Sequential:
-    """Return a classifier of two linear layers, with something between them."""
+    """Return a classifier of two linear layers, with something between them.
+
+    No bias before BatchNorm: its gradient is rounding noise, which Adam blows up to whole steps.
+    """
     return nn.Sequential(
-        nn.Linear(INPUTS, HIDDEN),
+        nn.Linear(INPUTS, HIDDEN, bias=architecture != "batchnorm"),
         *_middle(architecture),
         nn.ReLU(),
         nn.Linear(HIDDEN, CLASSES),

@@ -17,9 +17,9 @@ InputKind = Literal["vector", "image", "tokens"]
 # Fine-tuning and deep normalised networks are where rates learned from small MLPs went wrong.
 _TURNS: tuple[Architecture, ...] = (
     "mlp", "transformer", "finetune", "residual_mlp", "cnn",
-    "mlp", "finetune", "residual_mlp", "transformer", "cnn",
+    "finetune", "mlp", "residual_mlp", "finetune", "transformer",
 )  # fmt: skip
-_OPTIMIZERS = ("adam", "adamw", "adam", "adam", "sgd", "adamw", "adam", "adam", "rmsprop", "adamw")
+_OPTIMIZERS = ("adam", "adamw", "adam", "adam", "sgd", "adamw", "adam", "adam", "adamw", "rmsprop")
 # Attention on two cores is dear: its share of the family is kept shallow.
 _DEEPEST = {"mlp": 4, "transformer": 3, "finetune": 2, "residual_mlp": 3, "cnn": 2}
 _BATCHES: dict[InputKind, tuple[int, ...]] = {
@@ -128,7 +128,7 @@ def _draw(random: np.random.Generator, turn: int) -> FamilySpec:
         batch_size=int(random.choice(_BATCHES[inputs])),
         data=("features",) if architecture == "finetune" else kinds,
         label_noise=float(random.choice([0.0, 0.0, 0.3])),
-        optimizer="adam" if architecture == "finetune" else _OPTIMIZERS[turn % len(_OPTIMIZERS)],
+        optimizer=_OPTIMIZERS[turn % len(_OPTIMIZERS)],
     )
 
 
