@@ -33,10 +33,10 @@ def train(given: TrainConfig) -> FrozenPolicy:
     config, folder = _open(given)
     plans = plan_stacks(config)
     folder = folder or RunFolder.create(config, plans)
-    console.print(
-        f"Run folder {folder.path}; if interrupted: make train-agent RESUME={folder.path}"
-    )
-    torch.set_num_threads(min(2, config.workers))
+    console.print(f"Run folder: {folder.path}", soft_wrap=True)
+    console.print(f"To go on after an interruption: RESUME={folder.path}", soft_wrap=True)
+    # A fixed number: sums over threads are rounded in another order.
+    torch.set_num_threads(2)
     workers = Workers(plans, config.workers)
     try:
         env = SlotVecEnv(workers, plans, discrete=config.algo == "dqn")
