@@ -1,0 +1,1 @@
+"""Speed: trainings in stacks against the same trainings one by one."""
