@@ -36,7 +36,7 @@ def learning_curves(arms: dict[str, dict[str, Any]], records: dict[str, list[Rec
     low = min(float(np.nanmin(_curve(own, "accuracy")[1][3:])) for own in records.values())
     panels[0].set_ylim(bottom=max(0.0, low - 0.05))
     figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
-    return _png(figure)
+    return png(figure)
 
 
 def rates_by_layer(record: Record, title: str) -> bytes:
@@ -53,7 +53,7 @@ def rates_by_layer(record: Record, title: str) -> bytes:
     panel.invert_yaxis()
     panel.set(xlabel="optimizer steps", title=title)
     figure.colorbar(mesh, label="learning rate")
-    return _png(figure)
+    return png(figure)
 
 
 def paired_differences(rows: Sequence[dict[str, Any]], arms: dict[str, Any], metric: str) -> bytes:
@@ -76,7 +76,7 @@ def paired_differences(rows: Sequence[dict[str, Any]], arms: dict[str, Any], met
     )
     panel.set(xlabel=f"difference in test {metric} ({side})")
     panel.grid(axis="x", alpha=0.25)
-    return _png(figure)
+    return png(figure)
 
 
 def arm_colours(arms: dict[str, dict[str, Any]]) -> dict[str, str]:
@@ -105,7 +105,8 @@ def _curve(records: Sequence[Record], metric: str) -> tuple[Any, Any, Any]:
     return epochs, mean, stats.t.ppf(0.975, np.maximum(count - 1, 1)) * spread / np.sqrt(count)
 
 
-def _png(figure: Figure) -> bytes:
+def png(figure: Figure) -> bytes:
+    """Return the figure as a PNG file's contents."""
     buffer = io.BytesIO()
     FigureCanvasAgg(figure).print_png(buffer)
     return buffer.getvalue()
