@@ -80,7 +80,7 @@ class TrainConfig:
     """Share of trainings whose layers all explore with the same random number."""
     validation_seen: float = 0.3
     """Share of trainings that observe their validation loss."""
-    reward: str = "potential"
+    reward: str = "progress"
     """Reward: potential (shaped, telescopes under discounting) or progress."""
     score_every: int = 5
     """Agent updates (PPO: rollouts; DQN: rollouts' worth of decisions) between two scores."""

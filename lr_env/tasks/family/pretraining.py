@@ -15,7 +15,7 @@ from lr_env.tasks.family.spec import FamilySpec
 
 FEATURES = 24
 POOL = 3
-_STEPS, _BATCH = 800, 64
+_STEPS, _BATCH = 1500, 64
 
 
 class Teacher:
@@ -27,8 +27,8 @@ class Teacher:
         self._size = spec.size
         width = 16 if self._tokens else spec.size
         self._embedding = torch.randn(VOCABULARY, width, generator=generator)
-        self._first = torch.randn(width, 32, generator=generator) * (1.5 / math.sqrt(width))
-        self._second = torch.randn(32, FEATURES, generator=generator) * (1.5 / math.sqrt(32))
+        self._first = torch.randn(width, 32, generator=generator) * (2.0 / math.sqrt(width))
+        self._second = torch.randn(32, FEATURES, generator=generator) * (2.0 / math.sqrt(32))
 
     def inputs(self, count: int, generator: torch.Generator) -> Tensor:
         """Draw inputs."""
@@ -38,12 +38,10 @@ class Teacher:
 
     def features(self, inputs: Tensor) -> Tensor:
         """Return the features `[n, 24]` of `inputs`, of about unit scale."""
-        values = self._embedding[inputs] if self._tokens else inputs
-        hidden = torch.tanh(values @ self._first)
+        values = inputs
         if self._tokens:
-            # Sums over neighbours' products: the average of tokens alone does not tell them.
-            hidden = (hidden[:, 1:] * hidden[:, :-1]).mean(1) * math.sqrt(self._size)
-        return torch.tanh(hidden @ self._second)
+            values = self._embedding[inputs].mean(1) * math.sqrt(self._size)
+        return torch.tanh(torch.tanh(values @ self._first) @ self._second)
 
 
 @functools.cache

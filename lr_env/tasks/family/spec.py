@@ -122,7 +122,7 @@ def _draw(random: np.random.Generator, turn: int) -> FamilySpec:
         activation=str(random.choice(["relu", "tanh", "gelu"])),
         normalised=bool(random.random() < 0.5),
         inputs=inputs,
-        size=_size(random, inputs),
+        size=_size(random, inputs, architecture),
         classes=int(random.integers(2, 11)) if inputs != "tokens" else int(random.integers(2, 5)),
         train_size=_train_size(random, architecture),
         batch_size=int(random.choice(_BATCHES[inputs])),
@@ -143,19 +143,22 @@ def _inputs(random: np.random.Generator, architecture: Architecture) -> InputKin
 def _width(random: np.random.Generator, architecture: Architecture) -> int:
     if architecture == "transformer":
         return 4 * int(random.integers(4, 9))
-    low, high = {"cnn": (1, 3), "finetune": (3, 5), "residual_mlp": (3, 7)}.get(
+    low, high = {"cnn": (1, 3), "finetune": (4, 7), "residual_mlp": (3, 7)}.get(
         architecture, (2, 9)
     )
     return 8 * int(random.integers(low, high))
 
 
-def _size(random: np.random.Generator, inputs: InputKind) -> int:
+def _size(random: np.random.Generator, inputs: InputKind, architecture: Architecture) -> int:
     if inputs == "image":
         return int(random.integers(1, 4))
-    return int(random.integers(6, 11)) if inputs == "tokens" else int(random.integers(4, 49))
+    if inputs == "tokens":
+        return int(random.integers(6, 11))
+    # Wide inputs and little data: what a pretrained network forgets, it cannot learn again.
+    return int(random.integers(24 if architecture == "finetune" else 4, 49))
 
 
 def _train_size(random: np.random.Generator, architecture: Architecture) -> int:
     # Mostly more data than a small network can learn by heart: little data teaches low rates.
-    low, high = (100, 1000) if architecture == "finetune" else (300, 4000)
+    low, high = (100, 600) if architecture == "finetune" else (300, 4000)
     return round(float(np.exp(random.uniform(np.log(low), np.log(high)))))
