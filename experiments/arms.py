@@ -50,6 +50,9 @@ METHODS: dict[str, Method] = {
 }
 DEFAULT_ARMS = tuple(METHODS)
 
+HIGHEST_LR = 1000.0
+"""Above it, float32 overflows before anything is learned about the method."""
+
 _ARM = re.compile(r"([a-z][a-z0-9-]*)(?:@([0-9.eE+-]+))?")
 
 
@@ -69,7 +72,7 @@ class Arm:
     def name(self) -> str:
         """The name that selects it: `adam`, `adam@0.01`."""
         own = self.lr == self.method.lr
-        return self.method_name if own else f"{self.method_name}@{self.lr:g}"
+        return self.method_name if own else f"{self.method_name}@{self.lr:.12g}"
 
     @property
     def label(self) -> str:
@@ -103,8 +106,10 @@ def _parse(word: str) -> Arm:
         lr = METHODS[name].lr if match is None or match[2] is None else float(match[2])
     except ValueError:
         lr = math.nan
-    if match is None or not 0.0 < lr < math.inf:
-        raise InvalidArgumentError(f"Arm {word!r}: what follows @ is a positive learning rate.")
+    if match is None or not 0.0 < lr <= HIGHEST_LR:
+        raise InvalidArgumentError(
+            f"Arm {word!r}: what follows @ is a learning rate above 0 and up to {HIGHEST_LR:g}."
+        )
     return Arm(name, lr)
 
 

@@ -19,12 +19,12 @@ class EvaluateConfig:
     """Compare a frozen policy with tuned and untuned baselines on one task."""
 
     task: str = DEFAULT_TASK
-    """Registered task: digits, breast_cancer, wine, titanic, family, or your own."""
+    """Registered task: digits, breast_cancer, wine, titanic or family."""
     seeds: int = 10
     """Paired seeds: each fixes split, initial weights and data order for all arms."""
     policy: str = DEFAULT_POLICY
     """Shipped policy by name, or the path of a policy folder."""
-    arms: str = " ".join(DEFAULT_ARMS)
+    arms: tuple[str, ...] = DEFAULT_ARMS
     """Methods, separated by spaces or commas; `name@0.01` starts from another base rate."""
     epochs: int | None = None
     """Passes over the training data; the task's own if not given."""
@@ -46,12 +46,12 @@ class EvaluateConfig:
             value = getattr(self, name)
             if value is not None and value <= 0:
                 raise InvalidArgumentError(f"{name} must be above zero, not {value}.")
-        parse_arms(self.arms)
+        parse_arms(" ".join(self.arms))
 
     @property
     def parsed_arms(self) -> list[Arm]:
         """The arms in the order given."""
-        return parse_arms(self.arms)
+        return parse_arms(" ".join(self.arms))
 
     @property
     def task_arguments(self) -> dict[str, Any]:

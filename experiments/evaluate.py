@@ -32,8 +32,7 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
     files.write_json(folder / "run.json", provenance)
     specs = _specs(config, task)
     description = {name: value for name, value in task.describe().items() if name != "seed"}
-    policy_hash = policy.card["weights_sha256"] if policy else None
-    prints = {_key(spec): fingerprint(spec, description, policy_hash) for spec in specs}
+    prints = {_key(spec): fingerprint(spec, description, policy) for spec in specs}
     done = {_key(spec): records.load(spec, prints[_key(spec)]) for spec in specs}
     missing = [spec for spec in specs if done[_key(spec)] is None]
     console.print(

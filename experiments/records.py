@@ -1,19 +1,26 @@
-"""Records: one file for each finished run, trusted only if it is of the same settings."""
+"""Records: one file for each finished run, trusted only if whole and of the same settings."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import re
+from dataclasses import asdict
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from experiments.training import RunSpec
 from lr_env import files
 from lr_env.errors import InvalidArgumentError
+from lr_env.policy import FrozenPolicy
 
-FORMAT = 1
+FORMAT = 2
 _SAFE = re.compile(r"[A-Za-z0-9_.@+-]+")
+_BEHAVIOUR = (
+    "weights_sha256", "action_space", "activation", "action_mode", "z_max", "max_step", "z_init",
+)  # fmt: skip
+"""What a policy's card says of how it acts; the rest of it is history."""
 
 
 class Records:
@@ -25,15 +32,17 @@ class Records:
     def load(self, spec: RunSpec, fingerprint: str) -> dict[str, Any] | None:
         """Return the run's record; None if there is none, or it is broken or of other settings."""
         try:
-            record: dict[str, Any] = json.loads(self._path(spec).read_text())
-        except (OSError, ValueError):
+            stored = json.loads(self._path(spec).read_text(encoding="utf-8"))
+            record: dict[str, Any] = stored["record"]
+            sound = stored["fingerprint"] == fingerprint and stored["sha256"] == _sha256(record)
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
             return None
-        sound = isinstance(record, dict) and record.get("fingerprint") == fingerprint
-        return record if sound and record.get("seed") == spec.seed else None
+        return record if sound else None
 
     def save(self, spec: RunSpec, fingerprint: str, record: dict[str, Any]) -> None:
         """Write the run's record aside and rename it."""
-        files.write_json(self._path(spec), {"fingerprint": fingerprint, **record})
+        stored = {"fingerprint": fingerprint, "sha256": _sha256(record), "record": record}
+        files.write_json(self._path(spec), stored)
 
     def _path(self, spec: RunSpec) -> Path:
         name = f"{spec.arm.name}-seed{spec.seed}.json"
@@ -42,18 +51,26 @@ class Records:
         return self.folder / name
 
 
-def fingerprint(spec: RunSpec, task: dict[str, Any], policy_hash: str | None) -> str:
-    """Return the hash of all that decides a run's result but its seed.
+def fingerprint(spec: RunSpec, task: dict[str, Any], policy: FrozenPolicy | None) -> str:
+    """Return the hash of all that decides a run's result.
 
-    `task`: the task's description without its seed; `policy_hash`: of the weights, for agents.
+    `task`: the task's description without its seed.
     """
-    settings = {
-        "format": FORMAT,
-        "task": task,
-        "arguments": spec.task_arguments,
-        "arm": [spec.arm.name, spec.arm.method.__dict__],
-        "policy": policy_hash if spec.arm.is_agent else None,
-        "epochs": spec.epochs,
-        "batch_size": spec.batch_size,
-    }
-    return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
+    card = policy.card if policy is not None and spec.arm.is_agent else {}
+    return _sha256(
+        {
+            "format": FORMAT,
+            "versions": {package: version(package) for package in ("lr-env", "torch")},
+            "task": task,
+            "arguments": spec.task_arguments,
+            "seed": spec.seed,
+            "arm": [spec.arm.method_name, spec.arm.lr, asdict(spec.arm.method)],
+            "policy": {name: card[name] for name in _BEHAVIOUR if name in card},
+            "epochs": spec.epochs,
+            "batch_size": spec.batch_size,
+        }
+    )
+
+
+def _sha256(value: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()

@@ -14,7 +14,6 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from experiments.arms import Arm, Scheduler, build_controller, build_optimizer, build_scheduler
 from lr_env.controller import LRController
-from lr_env.errors import NonFiniteLossError
 from lr_env.policy import FrozenPolicy
 from lr_env.randomness import IsolatedTorchRandomness, torch_generator
 from lr_env.tasks import Task, make_task
@@ -74,10 +73,12 @@ def run(spec: RunSpec) -> dict[str, Any]:
     with IsolatedTorchRandomness(spec.seed, "training").use():
         diverged_at = _train(spec, task, model, optimizer, scheduler, controller, progress)
     test = task.metrics(model, "test")
-    samples = (diverged_at or total_steps) * min(spec.batch_size, task.size("train"))
+    steps = total_steps if diverged_at is None else diverged_at
+    samples = steps * min(spec.batch_size, task.size("train"))
     return {
         "arm": spec.arm.name,
         "seed": spec.seed,
+        "task": task.describe(),
         "diverged_at_step": diverged_at,
         "total_steps": total_steps,
         "points": progress.points,
@@ -109,9 +110,12 @@ def _train(
             loss = task.loss(model, batch)
             optimizer.zero_grad()
             torch.autograd.backward(loss)
-            if not _observed(controller, loss):
+            # Asked before the controller is: it raises at its decisions alone, later than others.
+            if not math.isfinite(float(loss.detach())):
                 progress.training_seconds += time.perf_counter() - started
                 return step
+            if controller is not None:
+                controller.observe(loss)
             optimizer.step()
             step += 1
             progress.losses.append(loss.detach())
@@ -125,17 +129,6 @@ def _train(
             scheduler.step(task.metrics(model, "validation")["loss"])
     progress.training_seconds += time.perf_counter() - started
     return None
-
-
-def _observed(controller: LRController | None, loss: torch.Tensor) -> bool:
-    """Hand the loss to the controller; return whether it is finite."""
-    if controller is None:
-        return math.isfinite(float(loss.detach()))
-    try:
-        controller.observe(loss)
-    except NonFiniteLossError:
-        return False
-    return True
 
 
 def _read(task: Task, model: nn.Module, epochs: float, progress: Progress) -> None:
