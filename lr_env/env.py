@@ -14,8 +14,8 @@ from torch import Tensor
 
 from lr_env import decisions
 from lr_env.action import DISCRETE_ACTIONS, ActionMode, Envelope, InitialScale, read_action
-from lr_env.errors import InvalidArgumentError, ModelError, NonFiniteLossError
-from lr_env.inner_loop import InnerLoop
+from lr_env.errors import InvalidArgumentError, ModelError
+from lr_env.inner_loop import InnerLoop, check_start
 from lr_env.instances import BaseRate, Instance, build_task, check_base_lr, draw_instance
 from lr_env.instruments import Instruments
 from lr_env.observation import BOUND, FEATURES
@@ -208,11 +208,7 @@ class LayerwiseLREnv(gymnasium.Env[Observation, Action]):
         first = self._loop.forward_backward()
         self._instruments.record_loss(first)
         self._initial_loss = self._loop.validation_loss(self._validation_samples)
-        if not (torch.isfinite(first) and np.isfinite(self._initial_loss)):
-            raise NonFiniteLossError(
-                f"The loss of task {task.name!r} is not finite before any update: check its data, "
-                "initial weights and loss."
-            )
+        check_start(task.name, bool(torch.isfinite(first) and np.isfinite(self._initial_loss)))
         self._validation_loss = self._initial_loss
         self._potential = self._measure_potential()
         self._history: list[dict[str, Any]] = []
@@ -220,15 +216,14 @@ class LayerwiseLREnv(gymnasium.Env[Observation, Action]):
     def _advance(self) -> bool:
         """Train to the next decision; return whether every loss was finite."""
         for _ in range(self._instruments.interval()):
-            self._loop.set_base_lr(self._instruments.step)
             self._instruments.before_update()
             self._loop.optimizer.step()
             self._instruments.after_update()
+            self._loop.set_base_lr(self._instruments.step)
             loss = self._loop.forward_backward()
             self._instruments.record_loss(loss)
             if not torch.isfinite(loss):
                 return False
-        self._loop.set_base_lr(self._instruments.step)
         return True
 
     def _look(self) -> tuple[Observation, dict[str, Any]]:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from lr_env.errors import DataError, InvalidArgumentError
+from lr_env.errors import DataError, InvalidArgumentError, NonFiniteLossError
 from lr_env.optimizers import OptimizerFactory, build_optimizer
 from lr_env.randomness import IsolatedTorchRandomness, torch_generator
 from lr_env.schedules import Schedule
@@ -72,10 +74,7 @@ class InnerLoop:
         batch_size: int,
         dtype: torch.dtype,
     ) -> None:
-        if batch_size < 1:
-            raise InvalidArgumentError(f"batch_size must be at least 1, not {batch_size}.")
-        if dtype not in (torch.float32, torch.float64):
-            raise InvalidArgumentError(f"dtype is torch.float32 or torch.float64, not {dtype}.")
+        check_precision_and_batch(dtype, batch_size)
         self.task = task
         self.batch_size = batch_size
         self.total_steps = total_steps
@@ -131,11 +130,32 @@ class InnerLoop:
         return total / seen
 
     def _validation_batches(self, samples: int) -> Iterator[Any]:
-        size = min(samples, self.task.size("validation"), 256)
-        for index, batch in enumerate(self.task.batches("validation", size)):
-            if index and (index + 1) * size > samples:
-                return
-            yield batch
+        size, count = validation_batches(samples, self.task.size("validation"))
+        return itertools.islice(self.task.batches("validation", size), count)
+
+
+def validation_batches(samples: int, available: int) -> tuple[int, int]:
+    """Return size and number of the equal batches that the validation loss is measured on."""
+    samples = min(samples, available)
+    count = math.ceil(samples / 256)
+    return samples // count, count
+
+
+def check_precision_and_batch(dtype: torch.dtype, batch_size: int) -> None:
+    """Raise InvalidArgumentError unless trainings can have this dtype and batch size."""
+    if batch_size < 1:
+        raise InvalidArgumentError(f"batch_size must be at least 1, not {batch_size}.")
+    if dtype not in (torch.float32, torch.float64):
+        raise InvalidArgumentError(f"dtype is torch.float32 or torch.float64, not {dtype}.")
+
+
+def check_start(task_name: str, losses_finite: bool) -> None:
+    """Raise NonFiniteLossError for a task whose first losses are not finite."""
+    if not losses_finite:
+        raise NonFiniteLossError(
+            f"The loss of task {task_name!r} is not finite before any update: check its data, "
+            "initial weights and loss."
+        )
 
 
 def _to_dtype(batch: Any, dtype: torch.dtype) -> Any:

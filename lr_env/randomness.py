@@ -33,19 +33,19 @@ class IsolatedTorchRandomness:
     """A private state of torch's global CPU generator, for code that draws from it.
 
     Modules initialise their weights and dropout draws its masks from the global generator;
-    inside `use()` that generator holds this object's state, outside it the caller's.
+    inside `use()` that generator holds this object's `state`, outside it the caller's.
     """
 
     def __init__(self, seed: int, *keys: int | str) -> None:
-        self._state = torch_generator(seed, *keys).get_state()
+        self.state = torch_generator(seed, *keys).get_state()
 
     @contextmanager
     def use(self) -> Iterator[None]:
         """Swap this state in, and back out with its progress kept."""
         outside = torch.get_rng_state()
-        torch.set_rng_state(self._state)
+        torch.set_rng_state(self.state)
         try:
             yield
         finally:
-            self._state = torch.get_rng_state()
+            self.state = torch.get_rng_state()
             torch.set_rng_state(outside)

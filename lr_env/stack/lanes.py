@@ -11,10 +11,10 @@ from torch import Tensor
 
 from lr_env.instances import Instance, draw_instance
 from lr_env.randomness import numpy_generator
-from lr_env.schedules import resolve_schedule
+from lr_env.schedules import Schedule, resolve_schedule
 
 if TYPE_CHECKING:
-    from lr_env.stack.stack import StackSettings
+    from lr_env.stack.settings import StackSettings
 
 
 class Lanes:
@@ -30,7 +30,7 @@ class Lanes:
         longest = settings.total_steps
         self._horizon = max(longest) if isinstance(longest, tuple) else longest
         self._factors = torch.ones((num, self._horizon + 1), dtype=torch.float64)
-        self._schedules = [settings.schedules[0]] * num
+        self._schedules: list[str | Schedule] = [settings.schedules[0]] * num
         self.step = torch.zeros(num, dtype=torch.long)
         self.total_steps = torch.full((num,), self._horizon)
         self.base_lr = torch.ones(num, dtype=torch.float64)
@@ -38,9 +38,9 @@ class Lanes:
         self.sees_validation = torch.zeros(num, dtype=torch.bool)
         self.sees_epochs = torch.zeros(num, dtype=torch.bool)
 
-    def seed(self, seed: int) -> None:
-        """Seed lane i with `seed + i`, as `gymnasium.Env.reset` seeds a single environment."""
-        self._random = [np.random.default_rng(seed + lane) for lane in range(len(self._random))]
+    def seed(self, lane: int, seed: int) -> None:
+        """Seed a lane as `gymnasium.Env.reset` seeds a single environment."""
+        self._random[lane] = np.random.default_rng(seed)
 
     def draw(self, lane: int) -> Instance:
         """Draw the lane's next instance and set its clock to 0."""
@@ -52,8 +52,8 @@ class Lanes:
         if isinstance(horizon, tuple):
             low, high = (math.log(steps) for steps in horizon)
             horizon = round(math.exp(random.uniform(low, high)))
-        name = settings.schedules[int(random.integers(len(settings.schedules)))]
-        self._place(lane, name, horizon)
+        kind = settings.schedules[int(random.integers(len(settings.schedules)))]
+        self._place(lane, kind, horizon)
         self.step[lane] = 0
         self.base_lr[lane] = instance.base_lr
         self.seeds[lane] = instance.seed
@@ -85,14 +85,14 @@ class Lanes:
             "step", "total_steps", "base_lr", "seeds", "sees_validation", "sees_epochs",
         ):  # fmt: skip
             getattr(self, name).copy_(state[name])
-        for lane, name in enumerate(state["schedules"]):
-            self._place(lane, name, int(self.total_steps[lane]))
+        for lane, kind in enumerate(state["schedules"]):
+            self._place(lane, kind, int(self.total_steps[lane]))
         for generator, kept in zip(self._random, state["random"], strict=True):
             generator.bit_generator.state = kept
 
-    def _place(self, lane: int, name: str, horizon: int) -> None:
-        schedule = resolve_schedule(name)
-        self._schedules[lane] = name
+    def _place(self, lane: int, kind: str | Schedule, horizon: int) -> None:
+        schedule = resolve_schedule(kind)
+        self._schedules[lane] = kind
         self.total_steps[lane] = horizon
         factors = [schedule(step, horizon) for step in range(horizon + 1)]
         self._factors[lane, : horizon + 1] = torch.tensor(factors, dtype=torch.float64)

@@ -39,7 +39,17 @@ class StackedModel:
         self._parameters = self._leaves(self.flat)
 
     def load(self, lane: int, module: nn.Module) -> None:
-        """Copy a module's weights and buffers into `lane`."""
+        """Copy a module's weights and buffers into `lane`.
+
+        Raises:
+            ModelError: its architecture differs from the stack's.
+        """
+        shapes = {name: p.shape for name, p in module.named_parameters()}
+        if shapes != self._shapes:
+            raise ModelError(
+                "The task's model changed its parameters from one seed to another: fix its "
+                "architecture through task_arguments, since lanes of a stack share one."
+            )
         with torch.no_grad():
             self.flat[lane] = torch.cat([p.detach().flatten() for p in module.parameters()])
             for name, buffer in module.named_buffers():
@@ -94,6 +104,14 @@ class StackedModel:
         self.gradient.copy_(state["gradient"])
         for name, buffer in state["buffers"].items():
             self.buffers[name].copy_(buffer)
+
+    def __getstate__(self) -> dict[str, Any]:
+        # The leaves are views of the flat matrix; pickled, they would be copies.
+        return {name: value for name, value in vars(self).items() if name != "_parameters"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self._parameters = self._leaves(self.flat)
 
     def _leaves(self, flat: Tensor) -> dict[str, Tensor]:
         parts = zip(self._shapes.items(), torch.split(flat, self._sizes, 1), strict=True)

@@ -2,67 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from lr_env import decisions
-from lr_env.action import Envelope
-from lr_env.instances import BaseRate, Instance, check_base_lr
+from lr_env.errors import InvalidArgumentError
+from lr_env.inner_loop import check_precision_and_batch, check_start, validation_batches
+from lr_env.instances import Instance, check_base_lr
 from lr_env.layers import LayerTable, group_layers
-from lr_env.observation import Memory, Signals, features, relative_rates, remember
+from lr_env.observation import FEATURES, Memory, Signals, features, relative_rates, remember
 from lr_env.randomness import IsolatedTorchRandomness
-from lr_env.reward import RewardKind, check_reward, potential, reward
+from lr_env.reward import check_reward, potential, reward
 from lr_env.stack.data import StackedData
 from lr_env.stack.lanes import Lanes
 from lr_env.stack.model import StackedModel
 from lr_env.stack.optimizers import State, build_stacked_optimizer
+from lr_env.stack.settings import StackSettings
 from lr_env.stack.statistics import StackedStatistics
 from lr_env.tasks.tensor_task import TensorTask
 
 TaskFactory = Callable[[int], TensorTask]
 
 _OWN = ("_z", "_loss", "_initial_loss", "_validation_loss", "_observation")
-
-
-@dataclass(frozen=True)
-class StackSettings:
-    """What all trainings of a stack share, and the ranges that each draws from.
-
-    Attributes:
-        optimizer: `adam`, `adamw`, `rmsprop` or `sgd`.
-        optimizer_arguments: handed on to it.
-        base_lr: base rate, or the range that it is drawn from log-uniformly.
-        schedules: names of base schedules to draw from.
-        total_steps: mini-batches of a training, or a range (low, high) drawn log-uniformly.
-        steps_per_action: mini-batches from decision to decision.
-        batch_size: mini-batch size; the task's own if None.
-        envelope: how actions move the scales.
-        reward_kind: `potential` or `progress`.
-        gamma: discount that the potential is shaped with.
-        validation_samples: validation samples that the reward is measured on.
-        validation_seen: share of trainings that observe their validation loss.
-        epochs_seen: share of trainings that observe their passes over the data.
-        dtype: of the trainings.
-    """
-
-    optimizer: str = "adam"
-    optimizer_arguments: Mapping[str, Any] = field(default_factory=dict)
-    base_lr: BaseRate = 1e-3
-    schedules: tuple[str, ...] = ("constant",)
-    total_steps: int | tuple[int, int] = 500
-    steps_per_action: int = 5
-    batch_size: int | None = None
-    envelope: Envelope = field(default_factory=Envelope)
-    reward_kind: RewardKind = "potential"
-    gamma: float = 0.99
-    validation_samples: int = 256
-    validation_seen: float = 0.0
-    epochs_seen: float = 1.0
-    dtype: torch.dtype = torch.float32
 
 
 @dataclass(frozen=True)
@@ -75,7 +41,7 @@ class Outcome:
         terminated: `[N]` bool; budget used up, or diverged.
         final_observation: `[N, L, F]`, the last of a training that ended.
         potential: `[N]`, before any lane was begun anew.
-        diverged: `[N]` bool.
+        diverged: `[N]` bool; the training stopped at the mini-batch whose loss was not finite.
     """
 
     observation: Tensor
@@ -104,16 +70,21 @@ class Stack:
     def __init__(self, task: TaskFactory, num: int, settings: StackSettings) -> None:
         check_base_lr(settings.base_lr)
         check_reward(settings.reward_kind, settings.gamma)
+        if num < 1:
+            raise InvalidArgumentError(f"A stack has at least 1 training, not {num}.")
         self.num = num
         self.settings = settings
         self._make_task = task
         first = task(0)
+        self._task_name = first.name
+        batch_size = first.batch_size if settings.batch_size is None else settings.batch_size
+        check_precision_and_batch(settings.dtype, batch_size)
         with IsolatedTorchRandomness(0, "model").use():
             template = first.build_model().to(settings.dtype)
         self.layers = group_layers(template, first.is_pretrained)
-        self._data = StackedData(
-            first, num, settings.batch_size or first.batch_size, settings.dtype
-        )
+        self._data = StackedData(first, num, batch_size, settings.dtype)
+        batches = validation_batches(settings.validation_samples, first.size("validation"))
+        self._validation_samples = math.prod(batches)
         self._model = StackedModel(template, first.loss_from_outputs, num)
         self._optimizer = build_stacked_optimizer(settings.optimizer, settings.optimizer_arguments)
         self._state: State = self._optimizer.init(self._model.flat)
@@ -126,7 +97,13 @@ class Stack:
         self._loss = self._model.flat.new_zeros(num)
         self._initial_loss = self._model.flat.new_ones(num)
         self._validation_loss = self._model.flat.new_ones(num)
-        self._observation = self._model.flat.new_zeros(())
+        self._observation = self._model.flat.new_zeros((num, len(self.layers), len(FEATURES)))
+        self._dropout = IsolatedTorchRandomness(0, "dropout")
+
+    @property
+    def observation(self) -> Tensor:
+        """The latest observation of every lane `[N, L, F]`."""
+        return self._observation
 
     @property
     def potential(self) -> Tensor:
@@ -149,38 +126,72 @@ class Stack:
         return self._lanes.base_lr.clone()
 
     @property
+    def train_loss(self) -> Tensor:
+        """The mean training loss of every lane since its last decision, as last observed `[N]`."""
+        return self._loss.clone()
+
+    @property
     def validation_loss(self) -> Tensor:
-        """The latest validation loss of every lane `[N]`."""
+        """The latest validation loss of every lane `[N]`; NaN where it diverged."""
         return self._validation_loss.clone()
+
+    @property
+    def initial_loss(self) -> Tensor:
+        """The validation loss that every lane began with `[N]`."""
+        return self._initial_loss.clone()
 
     def reset(self, seed: int | None = None) -> Tensor:
         """Begin all trainings anew, lane i seeded with `seed + i`; return `[N, L, F]`."""
-        if seed is not None:
-            self._lanes.seed(seed)
-        self._begin(torch.arange(self.num))
-        self._observation = self._observe(torch.arange(self.num))
+        seeds = None if seed is None else [seed + lane for lane in range(self.num)]
+        return self.begin(torch.ones(self.num, dtype=torch.bool), seeds)
+
+    def begin(self, mask: Tensor, seeds: Sequence[int | None] | None = None) -> Tensor:
+        """Begin fresh trainings in the lanes of `mask` `[N]`; return observations `[N, L, F]`.
+
+        `seeds [N]` seed those lanes first; where None, a lane goes on with its own generator.
+        The other lanes stay as they are, to the last bit.
+        """
+        rows = mask.nonzero().squeeze(1)
+        for lane, seed in enumerate(seeds or ()):
+            if mask[lane] and seed is not None:
+                self._lanes.seed(lane, seed)
+        self._begin(rows)
+        self._observation = torch.where(mask.view(-1, 1, 1), self._observe(rows), self._observation)
         return self._observation
 
     def step(self, action: Tensor) -> Outcome:
-        """Take one decision `[N, L]` in every lane, and train to the next one."""
-        before = self.potential
-        self._z = self.settings.envelope.move(self._z, action.to(self._z))
-        self._train()
+        """Take one decision `[N, L]` in every lane; those that end begin anew at once."""
+        outcome = self.advance(action)
+        if not outcome.terminated.any():
+            return outcome
+        return replace(outcome, observation=self.begin(outcome.terminated))
+
+    def advance(self, action: Tensor, active: Tensor | None = None) -> Outcome:
+        """Take one decision `[N, L]` in the lanes of `active` `[N]` (all if None); begin none.
+
+        Where a lane is not active its reward is 0, and it stays as it is.
+        """
+        if active is None:
+            active = torch.ones(self.num, dtype=torch.bool)
+        before, previous = self.potential, self._loss
+        moved = self.settings.envelope.move(self._z, action.to(self._z))
+        self._z = torch.where(active.unsqueeze(1), moved, self._z)
+        with self._dropout.use():
+            self._train(active)
         loss = self._evaluate()
         diverged = ~torch.isfinite(loss + self._loss)
         self._validation_loss = loss.masked_fill(diverged, torch.nan)
+        self._loss = torch.where(diverged, previous, self._loss)
         after = self.potential
-        observed = self._observe(None)
-        last = torch.where(diverged.view(-1, 1, 1), self._observation, observed)
-        ended = diverged | (self._lanes.step >= self._lanes.total_steps)
-        self._observation = last
-        if ended.any():
-            rows = ended.nonzero().squeeze(1)
-            self._begin(rows)
-            fresh = self._observe(rows)
-            self._observation = torch.where(ended.view(-1, 1, 1), fresh, last)
+        observed = self._observe(None if active.all() else active.nonzero().squeeze(1))
+        seen = (active & ~diverged).view(-1, 1, 1)
+        self._observation = torch.where(seen, observed, self._observation)
+        ended = active & (diverged | (self._lanes.step >= self._lanes.total_steps))
         gained = reward(before, after, self.settings.gamma, self.settings.reward_kind)
-        return Outcome(self._observation, gained, ended, last, after, diverged)
+        gained = gained.masked_fill(~active, 0.0)
+        return Outcome(
+            self._observation, gained, ended, self._observation, after, diverged & active
+        )
 
     def state_dict(self) -> dict[str, Any]:
         """Return all that `load_state_dict` needs, as plain values and tensors.
@@ -194,6 +205,7 @@ class Stack:
             "optimizer": {name: slot.clone() for name, slot in self._state.items()},
             "statistics": self._statistics.state_dict(),
             "memory": dict(vars(self._memory)),
+            "dropout": self._dropout.state.clone(),
             "own": {name: getattr(self, name).clone() for name in _OWN},
         }
 
@@ -208,20 +220,26 @@ class Stack:
             self._state[name].copy_(slot)
         self._statistics.load_state_dict(state["statistics"])
         self._memory = Memory(**state["memory"])
+        self._dropout.state = state["dropout"].clone()
         for name, kept in state["own"].items():
             setattr(self, name, kept.clone())
 
     def _begin(self, rows: Tensor) -> None:
         """Begin fresh instances in `rows`; the other lanes are not touched."""
         for lane in rows.tolist():
-            instance = self._lanes.draw(lane)
-            self._load(lane, instance)
+            self._load(lane, self._lanes.draw(lane))
+        if len(rows) == self.num:
+            self._dropout = IsolatedTorchRandomness(int(self._lanes.seeds[0]), "dropout")
         self._memory = self._memory.merge(self._no_memory, _mask(rows, self.num))
         for slot in self._state.values():
             slot[rows] = 0.0
         self._statistics.begin(rows, self._model.flat[rows])
-        self._loss[rows] = self._forward_backward(rows)
+        with self._dropout.use():
+            self._loss[rows] = self._forward_backward(rows)
         self._initial_loss[rows] = self._evaluate()[rows]
+        check_start(
+            self._task_name, bool(torch.isfinite(self._loss + self._initial_loss)[rows].all())
+        )
         self._validation_loss[rows] = self._initial_loss[rows]
         self._z[rows] = 0.0
         self._probe(rows)
@@ -251,18 +269,22 @@ class Stack:
         relative = relative_rates(self._read()[rows], direction, nominal, self._table)
         self._z[rows] = self.settings.envelope.start(relative)
 
-    def _train(self) -> None:
+    def _train(self, active: Tensor) -> None:
         lanes = self._lanes
         counts = decisions.intervals(lanes.step, self.settings.steps_per_action, lanes.total_steps)
         total = torch.zeros_like(self._loss)
         scales = self._z.exp2()
+        counts = counts.masked_fill(~active, 0)
         for turn in range(int(counts.max())):
-            active = counts > turn
-            rows = None if active.all() else active.nonzero().squeeze(1)
-            self._update(rows, scales, last=counts == turn + 1)
+            # A sum that is not finite stays so: a diverged training stops.
+            running = (counts > turn) & torch.isfinite(total)
+            if not running.any():
+                break
+            rows = None if running.all() else running.nonzero().squeeze(1)
+            self._update(rows, scales, last=running & (counts == turn + 1))
             losses = self._forward_backward(rows)
             total[slice(None) if rows is None else rows] += losses
-        self._loss = total / counts
+        self._loss = torch.where(active, total / counts.clamp(min=1), self._loss)
 
     def _update(self, rows: Tensor | None, scales: Tensor, last: Tensor) -> None:
         """Update the lanes in `rows`; those in `last` are looked at by a decision next."""
@@ -291,7 +313,7 @@ class Stack:
         return self._model.forward_backward(inputs, targets, rows)
 
     def _evaluate(self) -> Tensor:
-        return self._model.evaluate(*self._data.validation(self.settings.validation_samples))
+        return self._model.evaluate(*self._data.validation(self._validation_samples))
 
     def _read(self) -> Tensor:
         step = self._lanes.step.to(self._model.flat).unsqueeze(1)

@@ -1,0 +1,51 @@
+"""What the trainings of a stack have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from lr_env.action import Envelope
+from lr_env.instances import BaseRate
+from lr_env.reward import RewardKind
+from lr_env.schedules import Schedule
+
+
+@dataclass(frozen=True)
+class StackSettings:
+    """What all trainings of a stack share, and the ranges that each draws from.
+
+    Attributes:
+        optimizer: `adam`, `adamw`, `rmsprop` or `sgd`.
+        optimizer_arguments: handed on to it.
+        base_lr: base rate, or the range that it is drawn from log-uniformly.
+        schedules: base schedules to draw from, by name or as functions.
+        total_steps: mini-batches of a training, or a range (low, high) drawn log-uniformly.
+        steps_per_action: mini-batches from decision to decision.
+        batch_size: mini-batch size; the task's own if None.
+        envelope: how actions move the scales.
+        reward_kind: `potential` or `progress`.
+        gamma: discount that the potential is shaped with.
+        validation_samples: validation samples that the reward is measured on.
+        validation_seen: share of trainings that observe their validation loss.
+        epochs_seen: share of trainings that observe their passes over the data.
+        dtype: of the trainings.
+    """
+
+    optimizer: str = "adam"
+    optimizer_arguments: Mapping[str, Any] = field(default_factory=dict)
+    base_lr: BaseRate = 1e-3
+    schedules: tuple[str | Schedule, ...] = ("constant",)
+    total_steps: int | tuple[int, int] = 500
+    steps_per_action: int = 5
+    batch_size: int | None = None
+    envelope: Envelope = field(default_factory=Envelope)
+    reward_kind: RewardKind = "potential"
+    gamma: float = 0.99
+    validation_samples: int = 256
+    validation_seen: float = 0.0
+    epochs_seen: float = 1.0
+    dtype: torch.dtype = torch.float32
