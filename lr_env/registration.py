@@ -14,5 +14,6 @@ def register_envs() -> None:
             gymnasium.register(
                 id=env_id,
                 entry_point="lr_env.env:LayerwiseLREnv",
+                vector_entry_point="lr_env.vector_env:LayerwiseLRVectorEnv",
                 kwargs={"discrete": discrete},
             )
