@@ -47,3 +47,7 @@ class NonFiniteLossError(LrEnvError, ArithmeticError):
 
 class OutputError(LrEnvError, OSError):
     """A folder or file that cannot be written."""
+
+
+class TaskError(LrEnvError):
+    """A task that breaks the promises of `lr_env.tasks.Task`."""
