@@ -41,10 +41,12 @@ def make_task(name: str, seed: int = 42, **arguments: Any) -> Task:
 
     Raises:
         UnknownNameError: no such task; the message names the nearest one.
-        InvalidArgumentError: the task takes no such argument.
+        InvalidArgumentError: the task takes no such argument, or the seed is negative.
     """
     if name not in _FACTORIES:
         raise UnknownNameError("task", name, task_names())
+    if seed < 0:
+        raise InvalidArgumentError(f"seed must be at least 0, not {seed}.")
     factory = _FACTORIES[name]
     try:
         inspect.signature(factory).bind(seed=seed, **arguments)

@@ -92,8 +92,6 @@ def encode(table: DataFrame, train: NDArray[np.int64]) -> NDArray[np.float64]:
 
     Everything is fitted on the rows `train`; a category that they lack is all zeros.
     """
-    import pandas as pd
-
     fitted = table.iloc[train]
     numbers = table[list(NUMBERS)].astype(float)
     numbers = numbers.fillna(fitted[list(NUMBERS)].astype(float).median())
@@ -102,8 +100,8 @@ def encode(table: DataFrame, train: NDArray[np.int64]) -> NDArray[np.float64]:
     for name in CATEGORIES:
         seen = fitted[name].dropna()
         values = table[name].fillna(seen.mode().iloc[0])
-        known = pd.Categorical(values, categories=sorted(seen.unique()))
-        columns.append(pd.get_dummies(known, dtype=float).to_numpy())
+        known = sorted(seen.unique())
+        columns.append(np.stack([(values == own).to_numpy(dtype=float) for own in known], axis=1))
     return np.concatenate(columns, axis=1)
 
 
