@@ -42,13 +42,21 @@ class Method:
 
 METHODS: dict[str, Method] = {
     "adam": Method("Adam, fixed"),
-    "adam-cosine": Method("Adam, cosine decay", "cosine"),
-    "adam-linear": Method("Adam, warm-up and linear decay", "linear"),
-    "adam-plateau": Method("Adam, ReduceLROnPlateau", "plateau"),
+    "adam-cosine": Method("Adam, cosine", "cosine"),
+    "adam-linear": Method("Adam, warm-up and linear", "linear"),
+    "adam-plateau": Method("Adam, plateau", "plateau"),
     "agent": Method("Frozen agent", z_max=10.0, z_init="cautious"),
-    "agent-narrow": Method("Frozen agent on cosine, 2 octaves", "cosine", z_max=2.0),
+    "agent-narrow": Method("Frozen agent on cosine", "cosine", z_max=2.0),
 }
 DEFAULT_ARMS = tuple(METHODS)
+PLATEAU_PATIENCE = 5
+_SCHEDULE_WORDS = {
+    "constant": "constant",
+    "cosine": "cosine decay to zero",
+    "linear": "linear warm-up over a tenth of the steps, linear decay to zero",
+    "plateau": f"a tenth of it whenever the validation loss has not fallen for {PLATEAU_PATIENCE} "
+    "epochs (ReduceLROnPlateau)",
+}
 
 HIGHEST_LR = 1000.0
 """Above it, float32 overflows before anything is learned about the method."""
@@ -76,8 +84,21 @@ class Arm:
 
     @property
     def label(self) -> str:
-        """The name for people."""
-        return f"{self.method.label} ({self.lr:g})"
+        """The name for people; the base rate is part of it where it is not the method's own."""
+        own = self.lr == self.method.lr
+        return self.method.label if own else f"{self.method.label}, from {self.lr:g}"
+
+    @property
+    def description(self) -> str:
+        """What exactly the arm does."""
+        method = self.method
+        text = f"Adam, base rate {self.lr:g}, {_SCHEDULE_WORDS[method.schedule]}"
+        if method.z_max is None:
+            return text
+        return (
+            f"{text}; the agent scales every layer's rate by up to 2^{method.z_max:g} either way, "
+            f"from {'scale 1' if method.z_init == 'zero' else 'a cautious start'}"
+        )
 
     @property
     def is_agent(self) -> bool:
@@ -123,7 +144,7 @@ def build_scheduler(arm: Arm, optimizer: Optimizer, total_steps: int) -> Schedul
     if arm.method.schedule == "constant":
         return None
     if arm.method.schedule == "plateau":
-        return ReduceLROnPlateau(optimizer, factor=0.1, patience=5)
+        return ReduceLROnPlateau(optimizer, factor=0.1, patience=PLATEAU_PATIENCE)
     schedule = resolve_schedule(arm.method.schedule)
     return LambdaLR(optimizer, lambda step: schedule(step, total_steps))
 

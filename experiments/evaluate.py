@@ -7,6 +7,7 @@ from typing import Any
 
 from rich.console import Console
 
+from experiments.about import about_policy
 from experiments.config import EvaluateConfig
 from experiments.grid import run_all
 from experiments.records import Records, fingerprint
@@ -18,7 +19,7 @@ from lr_env.command_line import run_command
 from lr_env.errors import InvalidArgumentError
 from lr_env.policy import FrozenPolicy
 from lr_env.provenance import describe_run
-from lr_env.tasks import Task, make_task
+from lr_env.tasks import SPLITS, Task, make_task
 
 
 def evaluate(config: EvaluateConfig) -> dict[str, Any]:
@@ -26,36 +27,20 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
     console = Console()
     task = make_task(config.task, seed=0, **config.task_arguments)
     policy = _policy(config)
+    specs = _specs(config, task, policy)
     folder = files.ensure_folder(config.out / config.task)
     records = Records(folder / "records")
     provenance = describe_run(config.to_dict())
     files.write_json(folder / "run.json", provenance)
-    specs = _specs(config, task)
-    description = {name: value for name, value in task.describe().items() if name != "seed"}
-    prints = {_key(spec): fingerprint(spec, description, policy) for spec in specs}
-    done = {_key(spec): records.load(spec, prints[_key(spec)]) for spec in specs}
-    missing = [spec for spec in specs if done[_key(spec)] is None]
-    console.print(
-        f"{config.task}: {len(specs)} runs, {len(specs) - len(missing)} of them done before.",
-        highlight=False,
-    )
-
-    def save(spec: RunSpec, record: dict[str, Any]) -> None:
-        records.save(spec, prints[_key(spec)], record)
-        done[_key(spec)] = record
-
-    run_all(missing, save, config.workers, console)
-    arms = config.parsed_arms
-    by_arm = {
-        arm.name: [done[_key(spec)] or {} for spec in specs if spec.arm == arm] for arm in arms
-    }
+    about_task = _about_task(task, specs[0])
+    by_arm = _run_missing(specs, records, about_task, policy, config, console)
     summary = {
-        "task": {**description, "epochs": specs[0].epochs, "batch_size": specs[0].batch_size},
+        "task": about_task,
         "seeds": config.seeds,
-        "policy": _about(policy),
+        "policy": about_policy(policy, config.task) if policy else None,
         "provenance": provenance,
         "date": datetime.now(UTC).strftime("%Y-%m-%d"),
-        **summarise(arms, by_arm, task),
+        **summarise(config.parsed_arms, by_arm, task),
     }
     write_report(folder, summary, by_arm)
     print_table(summary, console)
@@ -63,12 +48,51 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
     return summary
 
 
+def _run_missing(
+    specs: list[RunSpec],
+    records: Records,
+    about_task: dict[str, Any],
+    policy: FrozenPolicy | None,
+    config: EvaluateConfig,
+    console: Console,
+) -> dict[str, list[dict[str, Any]]]:
+    """Return every arm's records in the order of seeds, run now or found."""
+    prints = {spec: fingerprint(spec, about_task, policy) for spec in specs}
+    done = {spec: records.load(spec, own) for spec, own in prints.items()}
+    missing = [spec for spec, record in done.items() if record is None]
+    console.print(
+        f"{config.task}: {len(specs)} runs, {len(specs) - len(missing)} of them done before.",
+        highlight=False,
+    )
+
+    def save(spec: RunSpec, record: dict[str, Any]) -> None:
+        records.save(spec, prints[spec], record)
+        done[spec] = record
+
+    run_all(missing, save, config.workers, console)
+    return {
+        arm.name: [record for spec, record in done.items() if record and spec.arm == arm]
+        for arm in config.parsed_arms
+    }
+
+
+def _about_task(task: Task, spec: RunSpec) -> dict[str, Any]:
+    """Return the task's description without its seed, and the budget."""
+    return {
+        **{name: value for name, value in task.describe().items() if name != "seed"},
+        "name": spec.task,
+        "sizes": {split: task.size(split) for split in SPLITS},
+        "epochs": spec.epochs,
+        "batch_size": spec.batch_size,
+    }
+
+
 def _policy(config: EvaluateConfig) -> FrozenPolicy | None:
     """Return the policy if an arm needs one; broken ones are refused before any run begins."""
     return FrozenPolicy.load(config.policy) if any(a.is_agent for a in config.parsed_arms) else None
 
 
-def _specs(config: EvaluateConfig, task: Task) -> list[RunSpec]:
+def _specs(config: EvaluateConfig, task: Task, policy: FrozenPolicy | None) -> list[RunSpec]:
     batch_size = config.batch_size or task.batch_size
     if batch_size > task.size("train"):
         raise InvalidArgumentError(
@@ -83,31 +107,11 @@ def _specs(config: EvaluateConfig, task: Task) -> list[RunSpec]:
             policy=config.policy if arm.is_agent else None,
             epochs=config.epochs or task.epochs,
             batch_size=batch_size,
+            policy_sha256=policy.card["weights_sha256"] if policy and arm.is_agent else None,
         )
         for seed in range(config.seeds)
         for arm in config.parsed_arms
     ]
-
-
-def _key(spec: RunSpec) -> tuple[str, int]:
-    return spec.arm.name, spec.seed
-
-
-def _about(policy: FrozenPolicy | None) -> dict[str, Any] | None:
-    """Return what the report says of the policy, from its card."""
-    if policy is None:
-        return None
-    config = policy.card.get("config", {})
-    trained = policy.card.get("trained", {})
-    return {
-        "name": policy.name,
-        "sha256": policy.card["weights_sha256"],
-        "algorithm": config.get("algo", "unknown"),
-        "seed": config.get("seed", "unknown"),
-        "slot_decisions": trained.get("slot_decisions"),
-        "seconds": trained.get("seconds"),
-        "kinds": sorted({t["spec"]["architecture"] for t in policy.card.get("tasks", [])}),
-    }
 
 
 def main() -> int:

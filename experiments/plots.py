@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import io
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import ScalarFormatter
 from scipy import stats
 
 Record = dict[str, Any]
@@ -17,65 +21,104 @@ Record = dict[str, Any]
 # Okabe and Ito's colours, which people with any colour vision tell apart.
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#8C8C8C", "#F0E442")
 AGENT_COLOURS = ("#D55E00", "#000000")
+DASHES = ("--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)))
+LOWEST_RATE = 1e-8
+"""Shown for all rates below it: a schedule's last step has the rate 0."""
 
 
-def learning_curves(arms: dict[str, dict[str, Any]], records: dict[str, list[Record]]) -> bytes:
-    """Return a PNG of validation accuracy and loss over epochs, means with 95 % bands."""
-    figure = Figure(figsize=(10, 4), layout="constrained")
-    colours = arm_colours(arms)
-    panels = figure.subplots(1, 2)
-    for panel, metric in zip(panels, ("accuracy", "loss"), strict=True):
-        for name, arm in arms.items():
-            epochs, mean, half = _curve(records[name], metric)
-            width = 2.2 if arm["is_agent"] else 1.4
-            panel.plot(epochs, mean, color=colours[name], lw=width, label=arm["label"])
-            panel.fill_between(epochs, mean - half, mean + half, color=colours[name], alpha=0.12)
+def learning_curves(
+    arms: dict[str, dict[str, Any]], records: dict[str, list[Record]], metrics: Sequence[str]
+) -> bytes:
+    """Return a PNG of validation accuracy (if there is one) and loss over epochs, with bands."""
+    shown = [metric for metric in ("accuracy", "loss") if metric in metrics]
+    figure = Figure(figsize=(10, 4.6), layout="constrained")
+    panels = figure.subplots(1, len(shown), squeeze=False)[0]
+    for panel, metric in zip(panels, shown, strict=True):
+        _draw_curves(panel, arms, records, metric)
         panel.set(xlabel="epochs", title=f"validation {metric}")
         panel.grid(alpha=0.25)
-    panels[1].set_yscale("log")
-    low = min(float(np.nanmin(_curve(own, "accuracy")[1][3:])) for own in records.values())
-    panels[0].set_ylim(bottom=max(0.0, low - 0.05))
-    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
+    figure.legend(
+        *panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False
+    )
     return png(figure)
 
 
-def rates_by_layer(record: Record, title: str) -> bytes:
+def _draw_curves(
+    panel: Axes, arms: dict[str, dict[str, Any]], records: dict[str, list[Record]], metric: str
+) -> None:
+    settled = []
+    for place, (name, arm) in enumerate(arms.items()):
+        epochs, mean, half = _curve(records[name], metric)
+        colour = arm_colours(arms)[name]
+        agent = arm["is_agent"]
+        panel.plot(
+            epochs, mean, color=colour, lw=2.4 if agent else 1.6, label=arm["label"],
+            ls="-" if agent else DASHES[place % len(DASHES)], zorder=3 if agent else 2,
+        )  # fmt: skip
+        panel.fill_between(epochs, mean - half, mean + half, color=colour, alpha=0.09, lw=0)
+        # The first tenth of the budget would squeeze all that comes after it.
+        settled += [value for value in (mean - half)[2:] if np.isfinite(value)]
+    if metric == "loss":
+        panel.set_yscale("log")
+        panel.yaxis.set_major_formatter(ScalarFormatter())
+        panel.yaxis.set_minor_formatter(ScalarFormatter())
+        panel.tick_params(axis="y", which="minor", labelsize=8)
+    elif settled:
+        panel.set_ylim(bottom=max(0.0, float(np.quantile(settled, 0.02)) - 0.01))
+
+
+def rates_by_layer(record: Record) -> bytes:
     """Return a PNG heat map of one agent run: the learning rate of every layer over time."""
     rates = record["learning_rates"]
-    values = np.clip(np.asarray(rates["rates"], dtype=float).T, 1e-8, None)
+    values = np.clip(np.asarray(rates["rates"], dtype=float).T, LOWEST_RATE, None)
     layers, edges = rates["layers"], [*rates["steps"], record["total_steps"]]
-    figure = Figure(figsize=(10, 1.4 + 0.34 * max(len(layers), 4)), layout="constrained")
+    figure = Figure(figsize=(10, 1.3 + 0.32 * max(len(layers), 4)), layout="constrained")
     panel = figure.subplots()
     # A single rate throughout would leave the colour scale without extent.
     norm = LogNorm(values.min() / 1.05, values.max() * 1.05)
     mesh = panel.pcolormesh(edges, np.arange(len(layers) + 1), values, norm=norm, cmap="viridis")
-    panel.set_yticks(np.arange(len(layers)) + 0.5, layers)
+    panel.set_yticks(np.arange(len(layers)) + 0.5, [f"layer {name}" for name in layers])
     panel.invert_yaxis()
-    panel.set(xlabel="optimizer steps", title=title)
+    panel.set(xlabel="optimizer steps")
     figure.colorbar(mesh, label="learning rate")
     return png(figure)
 
 
-def paired_differences(rows: Sequence[dict[str, Any]], arms: dict[str, Any], metric: str) -> bytes:
-    """Return a PNG forest plot of agent minus baseline in `metric`, with 95 % intervals."""
-    known = [row for row in rows if row["metric"] == metric and row["interval"] is not None]
-    figure = Figure(figsize=(10, 1.2 + 0.36 * max(len(known), 2)), layout="constrained")
-    panel = figure.subplots()
+def paired_differences(rows: Sequence[dict[str, Any]], summary: dict[str, Any]) -> bytes:
+    """Return a PNG forest plot of agents minus baselines: a panel for each metric, better right."""
+    arms = summary["arms"]
+    agents = list(dict.fromkeys(row["agent"] for row in rows))
+    baselines = list(dict.fromkeys(row["baseline"] for row in rows))
+    metrics = list(dict.fromkeys(row["metric"] for row in rows))
     colours = arm_colours(arms)
-    for place, row in enumerate(known):
-        interval = row["interval"]
-        panel.plot([interval["low"], interval["high"]], [place, place], lw=2.2,
-                   color=colours[row["agent"]])  # fmt: skip
-        panel.plot(interval["mean"], place, "o", color=colours[row["agent"]])
-    labels = [f"{arms[r['agent']]['label']} - {arms[r['baseline']]['label']}" for r in known]
-    panel.set_yticks(range(len(known)), labels, fontsize=8)
-    panel.invert_yaxis()
-    panel.axvline(0.0, color="#444444", lw=1)
-    side = (
-        "left of 0: the agent is better" if metric == "loss" else "right of 0: the agent is better"
-    )
-    panel.set(xlabel=f"difference in test {metric} ({side})")
-    panel.grid(axis="x", alpha=0.25)
+    height = 1.5 + 0.3 * len(agents) * len(baselines)
+    figure = Figure(figsize=(10, height * ((len(metrics) + 1) // 2)), layout="constrained")
+    panels = figure.subplots((len(metrics) + 1) // 2, 2, squeeze=False, sharey=True).flat
+    for panel, metric in itertools.zip_longest(panels, metrics):
+        if metric is None:
+            panel.set_visible(False)
+            continue
+        for row in (row for row in rows if row["metric"] == metric):
+            offset = (agents.index(row["agent"]) + 0.5) / len(agents) - 0.5
+            place = baselines.index(row["baseline"]) + 0.6 * offset
+            ends = [row["interval"]["low"], row["interval"]["high"]]
+            panel.plot(ends, [place, place], lw=2.4, color=colours[row["agent"]])
+            panel.plot(row["interval"]["mean"], place, "o", color=colours[row["agent"]])
+        panel.axvline(0.0, color="#444444", lw=1)
+        if metric in summary["lower_is_better"]:
+            panel.invert_xaxis()
+        panel.set_title(f"test {metric}: agent better \N{RIGHTWARDS ARROW}", fontsize=10)
+        panel.set_yticks(
+            range(len(baselines)), [f"against {arms[name]['label']}" for name in baselines]
+        )
+        panel.set_ylim(len(baselines) - 0.5, -0.5)
+        panel.grid(axis="x", alpha=0.25)
+        panel.tick_params(labelsize=8)
+    handles = [Line2D([], [], color=colours[name], lw=2.4, marker="o") for name in agents]
+    figure.legend(
+        handles, [arms[name]["label"] for name in agents], loc="outside lower center",
+        ncols=3, frameon=False,
+    )  # fmt: skip
     return png(figure)
 
 

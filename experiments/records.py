@@ -54,7 +54,7 @@ class Records:
 def fingerprint(spec: RunSpec, task: dict[str, Any], policy: FrozenPolicy | None) -> str:
     """Return the hash of all that decides a run's result.
 
-    `task`: the task's description without its seed.
+    `task`: the task's description without its seed, and the budget.
     """
     card = policy.card if policy is not None and spec.arm.is_agent else {}
     return _sha256(
@@ -62,12 +62,10 @@ def fingerprint(spec: RunSpec, task: dict[str, Any], policy: FrozenPolicy | None
             "format": FORMAT,
             "versions": {package: version(package) for package in ("lr-env", "torch")},
             "task": task,
-            "arguments": spec.task_arguments,
+            "arguments": dict(spec.task_arguments),
             "seed": spec.seed,
             "arm": [spec.arm.method_name, spec.arm.lr, asdict(spec.arm.method)],
             "policy": {name: card[name] for name in _BEHAVIOUR if name in card},
-            "epochs": spec.epochs,
-            "batch_size": spec.batch_size,
         }
     )
 

@@ -7,11 +7,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import stats
 
 from lr_env.randomness import numpy_generator
 
 CONFIDENCE = 0.95
+_ROUNDING = 1e-12
+"""Spread relative to the numbers' size below which it is rounding, not variation."""
 
 
 @dataclass(frozen=True)
@@ -45,13 +48,18 @@ def mean_interval(values: Sequence[float]) -> Interval:
     """
     sample = np.asarray(values, dtype=float)
     mean = float(sample.mean())
-    if np.ptp(sample) == 0.0:
+    if _is_rounding(float(np.ptp(sample)), sample):
         return Interval(mean, mean, mean)
     result = stats.bootstrap(
         (sample,), np.mean, confidence_level=CONFIDENCE, n_resamples=9999, method="BCa",
         rng=numpy_generator(0, "bootstrap"),
     ).confidence_interval  # fmt: skip
     return Interval(mean, float(result.low), float(result.high))
+
+
+def interquartile_mean(values: Sequence[float]) -> float:
+    """Return the mean of the middle half (Agarwal et al. 2021): outliers do not move it."""
+    return float(stats.trim_mean(np.asarray(values, dtype=float), 0.25))
 
 
 def paired_difference(
@@ -65,16 +73,20 @@ def paired_difference(
 
     `test_share` = test size / training size, where the seeds' splits overlap: the variance is
     then (1/n + test_share) s^2 in place of s^2 / n (Nadeau and Bengio 2003, eq. 9, the
-    corrected resampled t test), because such splits are not independent.
+    corrected resampled t test), because such splits are not independent. Where all pairs differ by
+    the same amount there is nothing to estimate a variance from: the p value is the sign test's.
     """
-    gaps = np.asarray(own, dtype=float) - np.asarray(other, dtype=float)
+    first, second = np.asarray(own, dtype=float), np.asarray(other, dtype=float)
+    gaps = first - second
     count = len(gaps)
     mean = float(gaps.mean())
     variance = float(gaps.var(ddof=1)) * (1.0 / count + (test_share or 0.0))
     better = gaps if higher_is_better else -gaps
     improved = float(np.mean((better > 0) + 0.5 * (better == 0)))
-    if variance == 0.0:
-        return PairedDifference(Interval(mean, mean, mean), 1.0 if mean == 0 else 0.0, improved)
+    sizes = np.concatenate([first, second])
+    if _is_rounding(float(np.ptp(gaps)), sizes):
+        sign_test = 1.0 if _is_rounding(abs(mean), sizes) else 0.5 ** (count - 1)
+        return PairedDifference(Interval(mean, mean, mean), sign_test, improved)
     error = math.sqrt(variance)
     half = float(stats.t.ppf(0.5 + CONFIDENCE / 2, count - 1)) * error
     p_value = 2.0 * float(stats.t.sf(abs(mean) / error, count - 1))
@@ -92,11 +104,12 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return [float(value) for value in adjusted]
 
 
+def _is_rounding(spread: float, values: NDArray[np.float64]) -> bool:
+    return spread <= _ROUNDING * float(np.abs(values).max())
+
+
 def verdict(difference: PairedDifference, higher_is_better: bool) -> str:
-    """Return `better`, `worse` or `undecided`, by the interval alone."""
-    low, high = difference.interval.low, difference.interval.high
-    if low > 0:
-        return "better" if higher_is_better else "worse"
-    if high < 0:
-        return "worse" if higher_is_better else "better"
-    return "undecided"
+    """Return `better`, `worse` or `undecided`, before any correction for many comparisons."""
+    if difference.p_value >= 1.0 - CONFIDENCE:
+        return "undecided"
+    return "better" if (difference.interval.mean > 0) == higher_is_better else "worse"

@@ -8,7 +8,13 @@ from typing import Any
 
 from experiments.arms import Arm
 from experiments.convergence import epochs_to_target, summarise_convergence
-from experiments.statistics import holm, mean_interval, paired_difference, verdict
+from experiments.statistics import (
+    holm,
+    interquartile_mean,
+    mean_interval,
+    paired_difference,
+    verdict,
+)
 from lr_env.tasks import Task
 
 Record = dict[str, Any]
@@ -21,6 +27,7 @@ def summarise(arms: Sequence[Arm], records: dict[str, list[Record]], task: Task)
     share = task.size("test") / task.size("train") if task.overlapping_splits else None
     return {
         "metrics": names,
+        "lower_is_better": [name for name in names if name in LOWER_IS_BETTER],
         "target_accuracy": task.target_accuracy,
         "arms": {arm.name: _arm(arm, records[arm.name], names, task) for arm in arms},
         "differences": _differences(arms, records, names, share),
@@ -33,11 +40,15 @@ def _arm(arm: Arm, records: Sequence[Record], names: Sequence[str], task: Task) 
     for name in names:
         values = [record["test"].get(name) for record in records]
         known = [value for value in values if value is not None]
-        test[name] = asdict(mean_interval(known)) if len(known) == len(values) else None
+        whole = len(known) == len(values)
+        test[name] = (
+            {**asdict(mean_interval(known)), "iqm": interquartile_mean(known)} if whole else None
+        )
     target = task.target_accuracy
     times = [epochs_to_target(record["points"], target) for record in records] if target else []
     return {
         "label": arm.label,
+        "description": arm.description,
         "is_agent": arm.is_agent,
         "runs": len(records),
         "diverged": sum(record["diverged_at_step"] is not None for record in records),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,6 +15,7 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from experiments.arms import Arm, Scheduler, build_controller, build_optimizer, build_scheduler
 from lr_env.controller import LRController
+from lr_env.errors import PolicyError
 from lr_env.policy import FrozenPolicy
 from lr_env.randomness import IsolatedTorchRandomness, torch_generator
 from lr_env.tasks import Task, make_task
@@ -23,15 +25,19 @@ POINTS = 20
 
 @dataclass(frozen=True)
 class RunSpec:
-    """What one run is; workers rebuild everything from it."""
+    """What one run is; workers rebuild everything from it.
+
+    `policy_sha256`: of the weights that `policy` has to hold, if that matters.
+    """
 
     task: str
-    task_arguments: dict[str, Any]
+    task_arguments: Mapping[str, Any] = field(hash=False)
     seed: int
     arm: Arm
     policy: str | None
     epochs: int
     batch_size: int
+    policy_sha256: str | None = None
 
 
 @dataclass
@@ -65,9 +71,14 @@ def run(spec: RunSpec) -> dict[str, Any]:
     scheduler = build_scheduler(spec.arm, optimizer, total_steps)
     controller = None
     if spec.policy is not None:
-        policy = FrozenPolicy.load(spec.policy)
         controller = build_controller(
-            spec.arm, policy, model, optimizer, total_steps, steps_per_epoch, task.is_pretrained
+            spec.arm,
+            _policy(spec.policy, spec.policy_sha256),
+            model,
+            optimizer,
+            total_steps,
+            steps_per_epoch,
+            task.is_pretrained,
         )
     progress = Progress()
     with IsolatedTorchRandomness(spec.seed, "training").use():
@@ -87,6 +98,16 @@ def run(spec: RunSpec) -> dict[str, Any]:
         "samples_per_second": samples / max(progress.training_seconds, 1e-9),
         "learning_rates": None if controller is None else _rates(controller),
     }
+
+
+def _policy(name: str, sha256: str | None) -> FrozenPolicy:
+    policy = FrozenPolicy.load(name)
+    if sha256 not in (None, policy.card["weights_sha256"]):
+        raise PolicyError(
+            f"Policy {name!r} was replaced while it was evaluated: finished runs are of the old "
+            "one; run the same command again to evaluate the new one."
+        )
+    return policy
 
 
 def _train(

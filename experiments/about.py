@@ -1,0 +1,96 @@
+"""What a report says of the policy and of how things were done.
+
+A policy's card may have been written by anybody: nothing of it is taken for granted.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from lr_env.policy import FrozenPolicy
+from lr_env.tasks import FamilyTask
+
+
+def about_policy(policy: FrozenPolicy, task: str) -> dict[str, Any]:
+    """Return what `policy` is and was trained on; None for what its card does not say.
+
+    `saw_task`: whether meta-training drew from `task` itself; None where the card lists no tasks.
+    """
+    card = policy.card
+    config, trained = _mapping(card.get("config")), _mapping(card.get("trained"))
+    listed = card.get("tasks")
+    tasks = [_mapping(entry) for entry in listed] if isinstance(listed, list) else []
+    kinds = {str(_mapping(entry.get("spec")).get("architecture", "other")) for entry in tasks}
+    names = {str(entry.get("name")) for entry in tasks}
+    return {
+        "name": policy.name,
+        "sha256": card["weights_sha256"],
+        "algorithm": config.get("algo"),
+        "seed": config.get("seed"),
+        "slot_decisions": _number(trained.get("slot_decisions")),
+        "seconds": _number(trained.get("seconds")),
+        "revision": card.get("revision"),
+        "kinds": sorted(kinds),
+        "trainings": len(tasks),
+        "saw_task": (task == FamilyTask.name or task in names) if tasks else None,
+    }
+
+
+def policy_sentences(summary: dict[str, Any]) -> list[str]:
+    """Return what the agent is, in plain words."""
+    policy = summary["policy"]
+    if policy is None:
+        return ["No agent is among the arms."]
+    trained = [
+        f"by {policy['algorithm'].upper()}" if isinstance(policy["algorithm"], str) else "",
+        f"with seed {policy['seed']}" if policy["seed"] is not None else "",
+        f"for {policy['slot_decisions']:,} layer decisions" if policy["slot_decisions"] else "",
+        f"({policy['seconds'] / 60:.0f} minutes)" if policy["seconds"] else "",
+        f"on {policy['trainings']} kinds of generated trainings ({', '.join(policy['kinds'])})"
+        if policy["trainings"]
+        else "",
+    ]
+    how = " ".join(part for part in trained if part) or "in a way that its card does not tell"
+    task = summary["task"]["name"]
+    saw = {
+        True: f"Meta-training drew from {task} too: this is no test of transfer.",
+        False: f"{task} is not among them.",
+        None: f"Whether {task} was among its trainings, its card does not tell.",
+    }[policy["saw_task"]]
+    return [
+        f"The agent is the policy {policy['name']}, meta-trained {how}, then frozen. {saw}",
+        f"Its weights have the sha256 {policy['sha256']}.",
+    ]
+
+
+def protocol(summary: dict[str, Any]) -> list[str]:
+    """Return the rules that the evaluation followed, and what they leave open."""
+    lines = [
+        "All arms of a seed share split, initial weights, data order and dropout masks.",
+        "Test data was read once for each run, at the end of its budget; a run whose loss stops "
+        "being finite ends there and is counted as diverged.",
+        "Validation data was read at 20 fixed points and chose nothing but the steps of "
+        "ReduceLROnPlateau; the agent does not see it.",
+        "Differences have t intervals; p values are two-sided, and adjusted by Holm's method "
+        "among the baselines of an agent and metric, not over metrics.",
+        "No arm was tuned on this task, the agent included.",
+    ]
+    if summary["corrected_for_overlap"]:
+        lines.append(
+            "Splits of different seeds overlap: the differences' intervals and p values have the "
+            "correction of Nadeau and Bengio (2003); intervals of single arms do not, and are too "
+            "narrow."
+        )
+    task = summary["task"]
+    data = ", ".join(
+        f"{name} {task[name]}" for name in ("source", "hash") if isinstance(task.get(name), str)
+    )
+    return [*lines, f"Data: {data}."] if data else lines
+
+
+def _mapping(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _number(value: Any) -> float | None:
+    return value if isinstance(value, int | float) and not isinstance(value, bool) else None

@@ -1,0 +1,174 @@
+"""What the numbers allow to be said, in plain words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+Summary = dict[str, Any]
+
+
+def headlines(summary: Summary) -> list[str]:
+    """Return for each agent against how many baselines it is better or worse, by metric."""
+    found = []
+    for agent, rows in _by_agent(summary).items():
+        metrics_by_count: dict[str, list[str]] = {}
+        for name in summary["metrics"]:
+            count = _count([row for row in rows if row["metric"] == name])
+            metrics_by_count.setdefault(count, []).append(name)
+        found += [
+            f"{summary['arms'][agent]['label']}, test {join(names)}: {count}."
+            for count, names in metrics_by_count.items()
+        ]
+    return found
+
+
+def comparisons(summary: Summary) -> list[dict[str, Any]]:
+    """Return for each agent a table: a row for each baseline, a cell for each metric."""
+    tables = []
+    for agent, rows in _by_agent(summary).items():
+        baselines = dict.fromkeys(row["baseline"] for row in rows)
+        tables.append(
+            {
+                "agent": summary["arms"][agent]["label"],
+                "rows": [
+                    {
+                        "baseline": summary["arms"][name]["label"],
+                        "cells": [row for row in rows if row["baseline"] == name],
+                    }
+                    for name in baselines
+                ],
+            }
+        )
+    return tables
+
+
+def losses(summary: Summary) -> list[str]:
+    """Return where an agent is worse than a baseline, later, costlier, or behind on average."""
+    found = []
+    for name, rows in _by_agent(summary).items():
+        agent = summary["arms"][name]
+        others = [arm for arm in summary["arms"].values() if not arm["is_agent"]]
+        found += _worse(agent, rows, summary)
+        if agent["diverged"]:
+            found.append(
+                f"{agent['label']} diverged in {agent['diverged']} of {agent['runs']} runs."
+            )
+        found += [_later(agent, other) for other in others if _is_later(agent, other)]
+        found += _behind(agent, rows, summary)
+        found += _cost(agent, others)
+    return found
+
+
+def format_interval(interval: dict[str, float] | None) -> str:
+    """Return a mean with its interval, or that there is none."""
+    if interval is None:
+        return "not finite"
+    mean, low, high = (f"{interval[part]:.4f}" for part in ("mean", "low", "high"))
+    return f"{mean} [{low}, {high}]"
+
+
+def format_difference(row: dict[str, Any]) -> str:
+    """Return a signed mean difference with its interval."""
+    interval = row["interval"]
+    return f"{interval['mean']:+.4f} [{interval['low']:+.4f}, {interval['high']:+.4f}]"
+
+
+def format_convergence(convergence: dict[str, Any] | None) -> str:
+    """Return the median time to the target, and how many runs never got there."""
+    if convergence is None:
+        return "no target"
+    missed = convergence["runs"] - convergence["reached"]
+    if convergence["median_epochs"] is None:
+        return f"{missed} of {convergence['runs']} never"
+    median = f"{convergence['median_epochs']:.1f}"
+    return f"{median}, {missed} of {convergence['runs']} never" if missed else median
+
+
+def join(names: Sequence[str]) -> str:
+    """Return `a`, `a and b`, or `a, b and c`."""
+    return " and ".join(part for part in (", ".join(names[:-1]), names[-1]) if part)
+
+
+def _by_agent(summary: Summary) -> dict[str, list[dict[str, Any]]]:
+    agents = dict.fromkeys(row["agent"] for row in summary["differences"])
+    return {
+        agent: [row for row in summary["differences"] if row["agent"] == agent] for agent in agents
+    }
+
+
+def _count(rows: list[dict[str, Any]]) -> str:
+    """Return `better than 2 of 4 baselines (1 after Holm's correction), ...`."""
+    parts = []
+    for verdict in ("better", "worse"):
+        own = [row for row in rows if row["verdict"] == verdict]
+        if own:
+            held = sum(row["p_holm"] < 0.05 for row in own)
+            kept = "" if held == len(own) else f" ({held} after Holm's correction)"
+            parts.append(f"{verdict} than {len(own)} of {len(rows)} baselines{kept}")
+    undecided = sum(row["verdict"] not in ("better", "worse") for row in rows)
+    if undecided:
+        parts.append(f"cannot be told from {undecided} of {len(rows)} baselines")
+    return ", ".join(parts)
+
+
+def _worse(agent: dict[str, Any], rows: list[dict[str, Any]], summary: Summary) -> list[str]:
+    return [
+        f"{agent['label']} is worse than {summary['arms'][row['baseline']]['label']} in test "
+        f"{row['metric']}: {format_difference(row)}, p = {row['p_value']:.2g}, "
+        f"{row['p_holm']:.2g} after Holm's correction."
+        for row in rows
+        if row["verdict"] == "worse"
+    ]
+
+
+def _behind(agent: dict[str, Any], rows: list[dict[str, Any]], summary: Summary) -> list[str]:
+    """Return one sentence on the differences that point the wrong way, but within the noise."""
+    parts = []
+    for name in summary["metrics"]:
+        own = [row for row in rows if row["metric"] == name and row["interval"]]
+        behind = [
+            row for row in own if row["verdict"] == "undecided" and _points_wrong(row, summary)
+        ]
+        if behind:
+            most = max(abs(row["interval"]["mean"]) for row in behind)
+            always = sum(row["probability_of_improvement"] == 0.0 for row in behind)
+            in_all = f", in every single seed against {always}" if always else ""
+            size = f"by up to {most:.4f}{in_all}"
+            parts.append(f"{name} against {len(behind)} of {len(own)} baselines ({size})")
+    if not parts:
+        return []
+    return [f"{agent['label']} is behind on average, though no interval shows it: {join(parts)}."]
+
+
+def _points_wrong(row: dict[str, Any], summary: Summary) -> bool:
+    mean = row["interval"]["mean"]
+    return bool(mean > 0 if row["metric"] in summary["lower_is_better"] else mean < 0)
+
+
+def _is_later(agent: dict[str, Any], other: dict[str, Any]) -> bool:
+    own, rival = agent["convergence"], other["convergence"]
+    if own is None or rival["median_epochs"] is None:
+        return False
+    return own["median_epochs"] is None or own["median_epochs"] > rival["median_epochs"]
+
+
+def _later(agent: dict[str, Any], other: dict[str, Any]) -> str:
+    return (
+        f"{agent['label']} reaches the target accuracy later than {other['label']}: median epochs "
+        f"{format_convergence(agent['convergence'])} against "
+        f"{format_convergence(other['convergence'])}."
+    )
+
+
+def _cost(agent: dict[str, Any], others: list[dict[str, Any]]) -> list[str]:
+    """Return how much longer a sample takes, against the slowest and the fastest baseline."""
+    speeds = [other["samples_per_second"] for other in others if other["samples_per_second"] > 0]
+    own = agent["samples_per_second"]
+    if not speeds or own <= 0 or min(speeds) <= own:
+        return []
+    low, high = min(speeds) / own, max(speeds) / own
+    return [
+        f"{agent['label']} takes {low:.1f} to {high:.1f} times the baselines' training time for "
+        f"each sample ({own:,.0f} samples a second)."
+    ]
