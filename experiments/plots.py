@@ -46,7 +46,8 @@ def learning_curves(
 def _draw_curves(
     panel: Axes, arms: dict[str, dict[str, Any]], records: dict[str, list[Record]], metric: str
 ) -> None:
-    settled = []
+    drawn: list[float] = []
+    settled: list[float] = []
     for place, (name, arm) in enumerate(arms.items()):
         epochs, mean, half = _curve(records[name], metric)
         colour = arm_colours(arms)[name]
@@ -56,14 +57,15 @@ def _draw_curves(
             ls="-" if agent else DASHES[place % len(DASHES)], zorder=3 if agent else 2,
         )  # fmt: skip
         panel.fill_between(epochs, mean - half, mean + half, color=colour, alpha=0.09, lw=0)
+        drawn += [value for value in mean if np.isfinite(value)]
         # The first tenth of the budget would squeeze all that comes after it.
         settled += [value for value in (mean - half)[2:] if np.isfinite(value)]
-    if metric == "loss":
+    if metric == "loss" and any(value > 0 for value in drawn):
         panel.set_yscale("log")
         panel.yaxis.set_major_formatter(ScalarFormatter())
         panel.yaxis.set_minor_formatter(ScalarFormatter())
         panel.tick_params(axis="y", which="minor", labelsize=8)
-    elif settled:
+    if metric == "accuracy" and settled:
         panel.set_ylim(bottom=max(0.0, float(np.quantile(settled, 0.02)) - 0.01))
 
 

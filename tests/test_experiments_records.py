@@ -1,0 +1,109 @@
+"""Records: written whole, trusted only if they are sound and of the same settings."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from experiments import records as records_module
+from experiments.arms import parse_arms
+from experiments.records import Records, fingerprint
+from experiments.training import RunSpec
+from lr_env.action import Envelope
+from tests.toys import make_policy
+
+TASK = {"name": "toy", "hash": "abc", "epochs": 3, "batch_size": 16}
+ADAM, AGENT = parse_arms("adam agent")
+SPEC = RunSpec(
+    task="toy", task_arguments={}, seed=4, arm=AGENT, policy="p", epochs=3, batch_size=16
+)
+RECORD = {"arm": "agent", "seed": 4, "points": [{"loss": 0.1 + 0.2}], "test": {"loss": None}}
+
+
+def policy(tmp_path: Path, **changes: Any) -> Any:
+    chosen = make_policy(**changes)
+    chosen.save(tmp_path / "policy")
+    return chosen
+
+
+def test_round_trip_is_exact_and_leaves_nothing_aside(tmp_path: Path) -> None:
+    store = Records(tmp_path / "records")
+    assert store.load(SPEC, "f") is None
+    store.save(SPEC, "f", RECORD)
+    assert store.load(SPEC, "f") == RECORD
+    assert [path.name for path in store.folder.iterdir()] == ["agent-seed4.json"]
+
+
+def test_other_settings_are_not_trusted(tmp_path: Path) -> None:
+    store = Records(tmp_path)
+    store.save(SPEC, "f", RECORD)
+    assert store.load(SPEC, "g") is None
+    assert store.load(replace(SPEC, seed=5), "f") is None
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda text: text[: len(text) // 2],
+        lambda text: "",
+        lambda text: "[]",
+        lambda text: "null",
+        lambda text: "[" * 100_000,
+        lambda text: text.replace("0.30000000000000004", "0.2"),
+        lambda text: text.replace('"seed": 4', '"seed": 5'),
+        lambda text: json.dumps({"fingerprint": "f"}),
+    ],
+)
+def test_damaged_records_are_not_trusted(tmp_path: Path, damage: Any) -> None:
+    store = Records(tmp_path)
+    store.save(SPEC, "f", RECORD)
+    path = tmp_path / "agent-seed4.json"
+    text = path.read_text()
+    assert damage(text) != text
+    path.write_text(damage(text))
+    assert store.load(SPEC, "f") is None
+
+
+def test_binary_rubbish_is_not_trusted(tmp_path: Path) -> None:
+    (tmp_path / "agent-seed4.json").write_bytes(b"\xff\xfe\x00")
+    assert Records(tmp_path).load(SPEC, "f") is None
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        replace(SPEC, seed=5),
+        replace(SPEC, arm=ADAM),
+        replace(SPEC, arm=parse_arms("agent@0.01")[0]),
+        replace(SPEC, task_arguments={"architecture": "dropout"}),
+    ],
+)
+def test_fingerprint_tells_runs_apart(tmp_path: Path, other: RunSpec) -> None:
+    own = policy(tmp_path)
+    assert fingerprint(other, TASK, own) != fingerprint(SPEC, TASK, own)
+
+
+def test_fingerprint_follows_data_budget_policy_and_format(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = policy(tmp_path)
+    print_ = fingerprint(SPEC, TASK, own)
+    assert fingerprint(SPEC, dict(TASK), own) == print_
+    assert fingerprint(SPEC, {**TASK, "hash": "abd"}, own) != print_
+    assert fingerprint(SPEC, {**TASK, "epochs": 4}, own) != print_
+    assert fingerprint(SPEC, TASK, policy(tmp_path, seed=1)) != print_
+    slower = policy(tmp_path, envelope=Envelope(z_max=4.0, max_step=0.5))
+    assert slower.card["weights_sha256"] == own.card["weights_sha256"]
+    assert fingerprint(SPEC, TASK, slower) != print_
+    monkeypatch.setattr(records_module, "FORMAT", records_module.FORMAT + 1)
+    assert fingerprint(SPEC, TASK, own) != print_
+
+
+def test_a_new_policy_does_not_touch_the_baselines(tmp_path: Path) -> None:
+    spec = replace(SPEC, arm=ADAM)
+    first, second = policy(tmp_path), policy(tmp_path, seed=1)
+    assert fingerprint(spec, TASK, first) == fingerprint(spec, TASK, second)

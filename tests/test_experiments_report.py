@@ -1,0 +1,267 @@
+"""The report: its numbers are the summary's, its words follow from them, and it stands alone."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from experiments.about import about_policy, policy_sentences, protocol
+from experiments.arms import parse_arms
+from experiments.findings import format_convergence, headlines, join, losses
+from experiments.report import print_table, write_report
+from experiments.statistics import mean_interval
+from experiments.summary import summarise
+from lr_env.policy import FrozenPolicy
+from lr_env.provenance import describe_run
+from tests.toys import ToyTask, make_policy
+
+SEEDS = 5
+Record = dict[str, Any]
+
+
+def record(arm: str, seed: int, accuracy: float, loss: float | None, target_at: int) -> Record:
+    """A run that reaches an accuracy of 0.9 at the reading numbered `target_at`."""
+    points = [
+        {"epochs": i / 2, "train_loss": 1 / i, "loss": loss and loss + 1 / i,
+         "accuracy": 0.9 if i >= target_at else 0.5}
+        for i in range(1, 21)
+    ]  # fmt: skip
+    rates = {
+        "layers": ["embed<b>", "head"], "steps": [0, 5], "rates": [[1e-3, 1e-2], [1e-4, 0.0]],
+    }  # fmt: skip
+    return {
+        "arm": arm, "seed": seed, "diverged_at_step": None if loss is not None else 17,
+        "total_steps": 40, "points": points if loss is not None else points[:2],
+        "test": {"accuracy": accuracy, "loss": loss, "f1": 0.5}, "seconds": 2.0,
+        "samples_per_second": 100.0 if arm.startswith("agent") else 300.0,
+        "learning_rates": rates if arm.startswith("agent") else None,
+    }  # fmt: skip
+
+
+class Toy(ToyTask):
+    target_accuracy = 0.9
+    overlapping_splits = True
+
+
+def make(
+    policy: FrozenPolicy | None, own: Callable[[str, int], Record], arms: str = "adam agent"
+) -> tuple[dict[str, Any], dict[str, list[Record]]]:
+    parsed = parse_arms(arms)
+    records = {arm.name: [own(arm.name, seed) for seed in range(SEEDS)] for arm in parsed}
+    task = Toy()
+    summary = {
+        "task": {"name": "toy", "sizes": task.describe()["sizes"], "epochs": 10, "batch_size": 16},
+        "seeds": SEEDS,
+        "policy": about_policy(policy, "toy") if policy else None,
+        "provenance": describe_run({}),
+        "date": "2026-11-24",
+        **summarise(parsed, records, task),
+    }
+    return summary, records
+
+
+def agent_ahead(arm: str, seed: int) -> Record:
+    gain = 0.1 if arm == "agent" else 0.0
+    return record(arm, seed, 0.8 + 0.01 * seed + gain + 0.001 * (seed % 2) * gain, 0.4, 4)
+
+
+def agent_behind(arm: str, seed: int) -> Record:
+    agent = arm == "agent"
+    return record(
+        arm, seed, 0.8 - 0.02 * agent * (seed % 3 - 0.5), 0.4 + (0.2 + 0.01 * seed) * agent,
+        9 if agent else 4,
+    )  # fmt: skip
+
+
+@pytest.fixture
+def policy(tmp_path: Path) -> FrozenPolicy:
+    make_policy().save(tmp_path / "policy")
+    return FrozenPolicy.load(tmp_path / "policy")
+
+
+class Page(HTMLParser):
+    """Collects a page's text, and what it would load from elsewhere."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.words: list[str] = []
+        self.loads: list[str] = []
+        self.images = 0
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.images += tag == "img"
+        self.loads += [
+            value for name, value in attrs
+            if name in ("src", "href") and value and not value.startswith("data:image/png;base64,")
+        ]  # fmt: skip
+
+    def handle_data(self, data: str) -> None:
+        self.words += data.split()
+
+
+def test_numbers_in_the_reports_are_the_summary_s(tmp_path: Path, policy: FrozenPolicy) -> None:
+    summary, records = make(policy, agent_behind, "adam adam-cosine agent agent@0.01")
+    write_report(tmp_path, summary, records)
+    stored = json.loads((tmp_path / "summary.json").read_text())
+    assert stored == json.loads(json.dumps(summary))
+    markdown = (tmp_path / "report.md").read_text()
+    page = " ".join(Page((tmp_path / "report.html").read_text()).words)
+    for arm in stored["arms"].values():
+        for interval in arm["test"].values():
+            assert f"{interval['mean']:.4f} [{interval['low']:.4f}, " in markdown
+            assert f"{interval['mean']:.4f} {interval['low']:.4f} to {interval['high']:.4f}" in page
+    for row in stored["differences"]:
+        low, high = row["interval"]["low"], row["interval"]["high"]
+        assert f"{row['verdict']}: {row['interval']['mean']:+.4f} [{low:+.4f}, " in markdown
+        assert f"{row['interval']['mean']:+.4f} ({low:+.4f} to {high:+.4f})" in page
+    for text in (markdown, page):
+        assert stored["policy"]["sha256"] in text
+        assert stored["provenance"]["command"] in text
+        assert "Nadeau and Bengio (2003)" in text
+
+
+def test_the_page_stands_alone_and_markdown_finds_its_pictures(
+    tmp_path: Path, policy: FrozenPolicy
+) -> None:
+    summary, records = make(policy, agent_behind, "adam agent agent@0.01")
+    write_report(tmp_path, summary, records)
+    text = (tmp_path / "report.html").read_text()
+    page = Page(text)
+    assert page.loads == []
+    assert "@import" not in text
+    assert "url(" not in text
+    linked = re.findall(r"!\[[^\]]*\]\(([^)]*)\)", (tmp_path / "report.md").read_text())
+    assert len(linked) == page.images == 4
+    for name in linked:
+        assert (tmp_path / name).read_bytes().startswith(b"\x89PNG")
+
+
+def test_summary_values(policy: FrozenPolicy) -> None:
+    summary, records = make(policy, agent_behind)
+    accuracies = [own["test"]["accuracy"] for own in records["agent"]]
+    assert summary["arms"]["agent"]["test"]["accuracy"]["low"] == mean_interval(accuracies).low
+    assert summary["arms"]["agent"]["convergence"]["median_epochs"] == 4.5
+    assert summary["metrics"] == ["accuracy", "loss", "f1"]
+    row = next(r for r in summary["differences"] if r["metric"] == "loss")
+    assert (row["agent"], row["baseline"], row["verdict"]) == ("agent", "adam", "worse")
+    assert row["interval"]["mean"] == pytest.approx(0.22)
+    assert row["p_holm"] == row["p_value"]
+
+
+def test_where_it_loses(policy: FrozenPolicy) -> None:
+    summary, _ = make(policy, agent_behind)
+    worse, later, behind, cost = losses(summary)
+    assert worse.startswith("Frozen agent is worse than Adam, fixed in test loss: +0.2200 [")
+    assert "later than Adam, fixed: median epochs 4.5 against 2.0" in later
+    assert "behind on average, though no interval shows it: accuracy against 1 of 1" in behind
+    assert "3.0 to 3.0 times the baselines' training time" in cost
+    assert headlines(summary) == [
+        "Frozen agent, test accuracy and f1: cannot be told from 1 of 1 baselines.",
+        "Frozen agent, test loss: worse than 1 of 1 baselines.",
+    ]
+
+
+def test_where_it_wins(policy: FrozenPolicy) -> None:
+    summary, _ = make(policy, agent_ahead)
+    assert "Frozen agent, test accuracy: better than 1 of 1 baselines." in headlines(summary)
+    assert [line for line in losses(summary) if "training time" not in line] == []
+
+
+def test_divergence_is_reported_not_dropped(tmp_path: Path, policy: FrozenPolicy) -> None:
+    def diverging(arm: str, seed: int) -> Record:
+        return record(arm, seed, 0.5, None if arm == "agent" and seed == 2 else 0.4, 4)
+
+    summary, records = make(policy, diverging)
+    write_report(tmp_path, summary, records)
+    assert summary["arms"]["agent"]["diverged"] == 1
+    assert summary["arms"]["agent"]["test"]["loss"] is None
+    assert summary["arms"]["agent"]["convergence"]["reached"] == 4
+    assert "Frozen agent diverged in 1 of 5 runs." in losses(summary)
+    assert "not finite" in (tmp_path / "report.md").read_text()
+    assert "1 of 5" in " ".join(Page((tmp_path / "report.html").read_text()).words)
+
+
+def test_a_report_of_runs_that_all_diverged_at_once(tmp_path: Path, policy: FrozenPolicy) -> None:
+    summary, records = make(policy, lambda arm, seed: record(arm, seed, 0.3, None, 4))
+    for own in (own for rows in records.values() for own in rows):
+        own["points"].clear()
+    write_report(tmp_path, summary, records)
+    assert "diverged in 5 of 5" in (tmp_path / "report.html").read_text()
+
+
+def test_baselines_alone_and_a_task_without_accuracy(tmp_path: Path) -> None:
+    def only_loss(arm: str, seed: int) -> Record:
+        own = record(arm, seed, 0.0, 0.3 + 0.1 * seed, 4)
+        return {**own, "test": {"loss": own["test"]["loss"]}}
+
+    summary, records = make(None, only_loss, "adam adam-cosine")
+    write_report(tmp_path, summary, records)
+    for name in ("report.md", "report.html"):
+        text = (tmp_path / name).read_text()
+        assert "No agent is among the arms." in text
+        assert "nothing is compared" in text
+    assert summary["metrics"] == ["loss"]
+
+
+def test_names_are_escaped(tmp_path: Path, policy: FrozenPolicy) -> None:
+    policy.name = "<script>alert(1)</script>"
+    summary, records = make(policy, agent_behind)
+    write_report(tmp_path, summary, records)
+    assert "<script>" not in (tmp_path / "report.html").read_text()
+
+
+def test_the_terminal_s_table_fits_80_columns(policy: FrozenPolicy) -> None:
+    summary, _ = make(policy, agent_behind, "adam-plateau agent-narrow")
+    console = Console(width=80, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
+    print_table(summary, console)
+    text = console.export_text()
+    assert "\N{HORIZONTAL ELLIPSIS}" not in text
+    assert "agent-narrow" in text
+    assert "0.400" in text
+
+
+@pytest.mark.parametrize(
+    ("convergence", "said"),
+    [
+        (None, "no target"),
+        ({"reached": 5, "runs": 5, "median_epochs": 2.5}, "2.5"),
+        ({"reached": 3, "runs": 5, "median_epochs": 7.5}, "7.5, 2 of 5 never"),
+        ({"reached": 1, "runs": 5, "median_epochs": None}, "4 of 5 never"),
+    ],
+)
+def test_convergence_in_words(convergence: dict[str, Any] | None, said: str) -> None:
+    assert format_convergence(convergence) == said
+
+
+def test_join() -> None:
+    assert [join("a"), join("ab"), join("abc")] == ["a", "a and b", "a, b and c"]
+
+
+@pytest.mark.parametrize("tasks", [None, [], "x", [1], [{"spec": 3}], [{"name": "toy"}]])
+def test_cards_of_any_content_are_described(policy: FrozenPolicy, tasks: Any) -> None:
+    policy.card.update(tasks=tasks, config=[], trained={"slot_decisions": "many", "seconds": True})
+    about = about_policy(policy, "toy")
+    assert about["slot_decisions"] is None
+    text = policy_sentences({"policy": about, "task": {"name": "toy"}})[0]
+    assert ("no test of transfer" in text) == (tasks == [{"name": "toy"}])
+    assert ("does not tell" in text) == (not tasks or tasks == "x")
+
+
+def test_the_family_itself_is_no_test_of_transfer(policy: FrozenPolicy) -> None:
+    policy.card["tasks"] = [{"name": "0-mlp-adam", "spec": {"architecture": "mlp"}}]
+    assert about_policy(policy, "family")["saw_task"] is True
+    assert about_policy(policy, "titanic")["saw_task"] is False
+
+
+def test_protocol_names_the_data(policy: FrozenPolicy) -> None:
+    summary, _ = make(policy, agent_ahead)
+    summary["task"].update(source="titanic", hash="abc")
+    assert protocol(summary)[-1] == "Data: source titanic, hash abc."

@@ -1,0 +1,134 @@
+"""One run: what arms of a seed share, what is read when, and what becomes of a divergence."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from experiments.arms import parse_arms
+from experiments.training import POINTS, RunSpec, run
+from lr_env.errors import PolicyError
+from lr_env.tasks import Split, register_task
+from tests.toys import ToyTask, make_policy
+
+TIMES = ("seconds", "samples_per_second")
+
+
+class Watched(ToyTask):
+    """Writes down what is read of it, in the order of reading."""
+
+    log: list[Any] = []  # noqa: RUF012
+
+    def metrics(self, model: nn.Module, split: Split) -> dict[str, float]:
+        self.log.append(split)
+        return super().metrics(model, split)
+
+    def batches(self, split: Split, batch_size: int, generator: Any = None) -> Iterator[Any]:
+        for batch in super().batches(split, batch_size, generator):
+            if split == "train":
+                self.log.append(batch[0].sum().item())
+            yield batch
+
+
+class Exploding(ToyTask):
+    """Its loss is not a number from the seventh step on."""
+
+    def __init__(self, seed: int = 0) -> None:
+        super().__init__(seed)
+        self.step = 0
+
+    def loss(self, model: nn.Module, batch: Any) -> torch.Tensor:
+        self.step += 1
+        return super().loss(model, batch) * (float("nan") if self.step >= 7 else 1.0)
+
+
+register_task("watched", Watched)
+register_task("exploding", Exploding)
+
+
+@pytest.fixture(scope="module")
+def policy(tmp_path_factory: pytest.TempPathFactory) -> str:
+    folder = tmp_path_factory.mktemp("policies") / "random"
+    make_policy().save(folder)
+    return str(folder)
+
+
+def spec(arm: str, policy: str, task: str = "toy", seed: int = 0, **changes: Any) -> RunSpec:
+    chosen = parse_arms(arm)[0]
+    arguments: dict[str, Any] = {
+        "task": task, "task_arguments": {}, "seed": seed, "arm": chosen,
+        "policy": policy if chosen.is_agent else None, "epochs": 10, "batch_size": 16,
+    }  # fmt: skip
+    return RunSpec(**{**arguments, **changes})
+
+
+def timeless(record: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in record.items() if name not in TIMES}
+
+
+@pytest.mark.parametrize("arm", ["adam", "adam-linear", "adam-plateau", "agent", "agent-narrow"])
+def test_same_seed_same_record(arm: str, policy: str) -> None:
+    first = timeless(run(spec(arm, policy)))
+    torch.manual_seed(123)
+    assert timeless(run(spec(arm, policy))) == first
+    assert timeless(run(spec(arm, policy, seed=1)))["points"] != first["points"]
+
+
+def test_arms_of_a_seed_see_the_same_batches_and_test_data_once(policy: str) -> None:
+    seen = {}
+    for arm in ("adam", "adam-cosine", "agent"):
+        Watched.log.clear()
+        run(spec(arm, policy, "watched"))
+        seen[arm] = list(Watched.log)
+    assert seen["adam"] == seen["adam-cosine"] == seen["agent"]
+    assert seen["adam"].count("test") == 1
+    assert seen["adam"][-1] == "test"
+    assert seen["adam"].count("validation") == POINTS
+
+
+def test_arms_of_a_seed_start_from_the_same_weights(policy: str) -> None:
+    # So small a rate leaves the weights where they were: arms can only differ by their start.
+    arms = ("adam@1e-12", "adam-cosine@1e-12", "adam-linear@1e-12")
+    losses = {run(spec(arm, policy))["test"]["loss"] for arm in arms}
+    assert max(losses) - min(losses) < 1e-6
+
+
+def test_readings_are_twentieths_of_the_budget(policy: str) -> None:
+    record = run(spec("adam", policy))
+    assert record["total_steps"] == 40
+    assert [p["epochs"] for p in record["points"]] == pytest.approx([i / 2 for i in range(1, 21)])
+    assert {"train_loss", "loss", "accuracy"} <= set(record["points"][0])
+    assert record["task"]["sizes"] == {"train": 64, "validation": 32, "test": 32}
+
+
+def test_a_budget_of_fewer_steps_than_readings(policy: str) -> None:
+    record = run(spec("agent", policy, epochs=1, batch_size=32))
+    assert [point["epochs"] for point in record["points"]] == [0.5, 1.0]
+
+
+@pytest.mark.parametrize("arm", ["adam", "adam-plateau", "agent"])
+def test_divergence_is_recorded(arm: str, policy: str) -> None:
+    record = run(spec(arm, policy, "exploding"))
+    assert record["diverged_at_step"] == 6
+    assert len(record["points"]) == 3
+    assert record["test"]["loss"] is not None
+
+
+def test_the_agent_moves_every_layer(policy: str) -> None:
+    rates = run(spec("agent", policy))["learning_rates"]
+    assert rates["layers"] == ["0", "2"]
+    assert rates["steps"][0] == 0
+    assert len(rates["steps"]) == len(rates["rates"])
+    assert all(len({row[layer] for row in rates["rates"]}) > 1 for layer in range(2))
+    assert run(spec("adam", policy))["learning_rates"] is None
+
+
+def test_a_policy_replaced_meanwhile_is_not_run(policy: str) -> None:
+    assert Path(policy).is_dir()
+    with pytest.raises(PolicyError, match="replaced while it was evaluated"):
+        run(spec("agent", policy, policy_sha256="0" * 64))
