@@ -1,0 +1,234 @@
+"""The real command line: end to end, interrupted and resumed, and given bad input."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from experiments import grid
+from experiments.arms import parse_arms
+from experiments.config import EvaluateConfig
+from experiments.evaluate import evaluate
+from experiments.training import RunSpec
+from lr_env.command_line import run_command
+from lr_env.errors import LrEnvError
+from tests.toys import make_policy
+
+ROOT = Path(__file__).parent.parent
+TIMES = ("seconds", "samples_per_second")
+PROG = "python -m experiments.evaluate"
+
+
+@pytest.fixture(scope="module")
+def policy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("policies") / "random"
+    make_policy().save(folder)
+    return folder
+
+
+def start(*arguments: str | Path) -> subprocess.Popen[str]:
+    # A session of its own: the test interrupts it as a terminal would, all processes at once.
+    return subprocess.Popen(
+        [sys.executable, "-m", "experiments.evaluate", *map(str, arguments)],
+        cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        start_new_session=True, env={**os.environ, "COLUMNS": "80"},
+    )  # fmt: skip
+
+
+def stored(folder: Path) -> dict[str, dict[str, Any]]:
+    return {p.name: json.loads(p.read_text())["record"] for p in folder.glob("*.json")}
+
+
+def timeless(records: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    return {
+        name: {key: value for key, value in record.items() if key not in TIMES}
+        for name, record in records.items()
+    }
+
+
+def test_interrupted_resumed_and_reproduced(
+    tmp_path: Path, policy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Enough epochs that the second of six runs is still under way when the first is seen.
+    config = EvaluateConfig(
+        task="wine", seeds=3, arms=("adam,agent",), policy=str(policy), epochs=200,
+        out=tmp_path / "first",
+    )  # fmt: skip
+    command = [
+        "--task", "wine", "--seeds", "3", "--arms", "adam,agent", "--policy", policy,
+        "--epochs", "200", "--out", config.out,
+    ]  # fmt: skip
+    folder = config.out / "wine"
+    first = start(*command, "--workers", "1")
+    deadline = time.monotonic() + 60
+    while not list(folder.glob("records/*.json")) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    os.killpg(first.pid, signal.SIGINT)
+    _, errors = first.communicate(timeout=20)
+    assert first.returncode == 130, errors
+    assert errors == (
+        f"{PROG}: interrupted; finished runs are kept: the same command goes on with the others.\n"
+    )
+    finished = {p: p.stat().st_mtime_ns for p in folder.glob("records/*.json")}
+    assert 0 < len(finished) < 6
+    assert not (folder / "report.html").exists()
+
+    second = start(*command, "--workers", "2")
+    output, errors = second.communicate(timeout=120)
+    assert second.returncode == 0, errors
+    assert f"wine: 6 runs, {len(finished)} of them done before." in output
+    assert {path: path.stat().st_mtime_ns for path in finished} == finished
+    summary = json.loads((folder / "summary.json").read_text())
+    assert summary["arms"]["agent"]["runs"] == summary["seeds"] == 3
+    assert {path.name for path in folder.iterdir()} == {
+        "records", "run.json", "summary.json", "report.md", "report.html", "curves.png",
+        "differences.png", "rates-agent.png",
+    }  # fmt: skip
+    run = json.loads((folder / "run.json").read_text())
+    assert run["command"].startswith(f"{PROG} --task wine --seeds 3 --arms adam,agent")
+    assert {"revision", "versions", "config"} <= set(run)
+
+    monkeypatch.setattr("experiments.evaluate.run_all", run_here)
+    evaluate(replace(config, out=tmp_path / "second"))
+    ours, theirs = (
+        timeless(stored(tmp_path / out / "wine/records")) for out in ("first", "second")
+    )
+    assert len(ours) == 6
+    assert ours == theirs
+
+
+def mistake(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
+    assert run_command(EvaluateConfig, evaluate, PROG, "nothing", arguments) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 1
+    assert lines[0].startswith(f"{PROG}: ")
+    return lines[0]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ("--task win", "did you mean 'wine'?"),
+        ("--arms adam adamm", "did you mean 'adam'?"),
+        ("--arms adam@zero", "what follows @"),
+        ("--policy no-such-policy", "Unknown policy"),
+        ("--seeds 2", "seeds must be at least 3, not 2: fewer give no interval"),
+        ("--seeds 0", "seeds must be at least 3"),
+        ("--seeds three", "invalid literal"),
+        ("--epochs -1", "epochs must be above zero"),
+        ("--workers 0", "workers must be above zero"),
+        ("--batch-size 1000 --arms adam", "larger than the training split"),
+        ("--data /no/such --arms adam", "unexpected keyword argument 'data'"),
+        ("--task titanic --data /no/such", "No such data folder"),
+        ("--sedes 3", "--seeds"),
+    ],
+)
+def test_bad_input_is_one_line(
+    arguments: str, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    task = [] if "--task" in arguments else ["--task", "wine"]
+    line = mistake([*task, "--out", str(tmp_path / "out"), *arguments.split()], capsys)
+    assert said in line
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_out_that_is_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "file").write_text("mine")
+    line = mistake(["--task", "wine", "--arms", "adam", "--out", str(tmp_path / "file")], capsys)
+    assert "choose another folder" in line
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_a_broken_policy_is_refused_before_any_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make_policy().save(tmp_path / "policy")
+    weights = tmp_path / "policy" / "policy.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1])
+    out = ["--out", str(tmp_path / "out")]
+    line = mistake(["--task", "wine", "--policy", str(tmp_path / "policy"), *out], capsys)
+    assert "export or copy the policy again" in line
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_policy_is_not_asked_for_without_an_agent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("experiments.evaluate.run_all", run_here)
+    config = EvaluateConfig(
+        task="wine", seeds=3, epochs=2, policy="no-such", arms=("adam",), out=tmp_path
+    )
+    assert evaluate(config)["policy"] is None
+    assert "no-such" not in capsys.readouterr().out
+
+
+def run_here(specs: list[RunSpec], save: grid.Save, workers: int | None, console: Any) -> None:
+    for spec in specs:
+        save(spec, grid.guarded_run(spec))
+
+
+def test_only_damaged_records_run_again(
+    tmp_path: Path, policy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ran: list[str] = []
+
+    def watched(specs: list[RunSpec], *rest: Any) -> None:
+        ran.extend(f"{spec.arm.name}-{spec.seed}" for spec in specs)
+        run_here(specs, *rest)
+
+    monkeypatch.setattr("experiments.evaluate.run_all", watched)
+    config = EvaluateConfig(
+        task="wine", seeds=3, epochs=2, policy=str(policy), arms=("adam", "agent"), out=tmp_path
+    )
+    first = evaluate(config)
+    assert len(ran) == 6
+    (tmp_path / "wine/records/agent-seed1.json").write_text('{"fingerprint": ')
+    ran.clear()
+    second = evaluate(config)
+    assert ran == ["agent-1"]
+    assert second["differences"] == first["differences"]
+
+
+def test_a_failing_run_names_itself_and_harms_nothing(
+    tmp_path: Path, policy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("experiments.evaluate.run_all", run_here)
+    config = EvaluateConfig(
+        task="wine", seeds=3, epochs=2, policy=str(policy), arms=("adam", "agent"), out=tmp_path
+    )
+    evaluate(config)
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.suffix == ".json"}
+
+    def fail(*arguments: Any) -> None:
+        raise RuntimeError("out of\npaper")
+
+    monkeypatch.setattr("experiments.training.build_optimizer", fail)
+    with pytest.raises(LrEnvError) as caught:
+        evaluate(replace(config, seeds=4))
+    message = str(caught.value)
+    assert message.startswith("Arm adam failed with seed 3 (RuntimeError: out of paper, at ")
+    assert "\n" not in message
+    kept = {path: data for path, data in before.items() if path.name != "run.json"}
+    assert {path: path.read_bytes() for path in kept} == kept
+
+
+def test_finished_runs_are_saved_before_a_failure_is_passed_on(policy: Path) -> None:
+    adam = parse_arms("adam")[0]
+    good, bad = (
+        RunSpec(task=task, task_arguments={}, seed=0, arm=adam, policy=None, epochs=1, batch_size=8)
+        for task in ("wine", "no-such-task")
+    )
+    saved: list[RunSpec] = []
+    with pytest.raises(LrEnvError, match="Unknown task 'no-such-task'"):
+        grid.run_all([good, bad], lambda spec, _: saved.append(spec), 1, Console(quiet=True))
+    assert saved == [good]
