@@ -13,7 +13,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import ScalarFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from scipy import stats
 
 Record = dict[str, Any]
@@ -48,6 +48,7 @@ def _draw_curves(
 ) -> None:
     drawn: list[float] = []
     settled: list[float] = []
+    top: list[float] = []
     for place, (name, arm) in enumerate(arms.items()):
         epochs, mean, half = _curve(records[name], metric)
         colour = arm_colours(arms)[name]
@@ -60,13 +61,23 @@ def _draw_curves(
         drawn += [value for value in mean if np.isfinite(value)]
         # The first tenth of the budget would squeeze all that comes after it.
         settled += [value for value in (mean - half)[2:] if np.isfinite(value)]
-    if metric == "loss" and any(value > 0 for value in drawn):
-        panel.set_yscale("log")
-        panel.yaxis.set_major_formatter(ScalarFormatter())
-        panel.yaxis.set_minor_formatter(ScalarFormatter())
-        panel.tick_params(axis="y", which="minor", labelsize=8)
+        top += [value for value in mean + half if np.isfinite(value)]
+    positive = [value for value in drawn if value > 0]
+    if metric == "loss" and positive:
+        _log_axis(panel, max(positive) / min(positive))
     if metric == "accuracy" and settled:
-        panel.set_ylim(bottom=max(0.0, float(np.quantile(settled, 0.02)) - 0.01))
+        panel.set_ylim(
+            max(0.0, float(np.quantile(settled, 0.02)) - 0.01), min(1.005, max(top) + 0.01)
+        )
+
+
+def _log_axis(panel: Axes, ratio: float) -> None:
+    """Give the panel a logarithmic axis with plain numbers, more of them where it is short."""
+    panel.set_yscale("log")
+    steps = (1, 1.5, 2, 3, 4, 5, 6, 7, 8) if ratio < 8 else (1, 2, 5)
+    panel.yaxis.set_major_locator(LogLocator(subs=steps))
+    panel.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    panel.yaxis.set_minor_formatter(NullFormatter())
 
 
 def rates_by_layer(record: Record) -> bytes:

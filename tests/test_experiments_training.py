@@ -72,11 +72,14 @@ def timeless(record: Mapping[str, Any]) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("arm", ["adam", "adam-linear", "adam-plateau", "agent", "agent-narrow"])
-def test_same_seed_same_record(arm: str, policy: str) -> None:
-    first = timeless(run(spec(arm, policy)))
-    torch.manual_seed(123)
-    assert timeless(run(spec(arm, policy))) == first
-    assert timeless(run(spec(arm, policy, seed=1)))["points"] != first["points"]
+@pytest.mark.parametrize("architecture", ["mlp", "dropout"])
+def test_same_seed_same_record(arm: str, architecture: str, policy: str) -> None:
+    arguments = {"architecture": architecture}
+    torch.manual_seed(1)
+    first = timeless(run(spec(arm, policy, task_arguments=arguments)))
+    torch.manual_seed(2)
+    assert timeless(run(spec(arm, policy, task_arguments=arguments))) == first
+    assert run(spec(arm, policy, task_arguments=arguments, seed=1))["points"] != first["points"]
 
 
 def test_arms_of_a_seed_see_the_same_batches_and_test_data_once(policy: str) -> None:
