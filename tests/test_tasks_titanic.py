@@ -1,7 +1,11 @@
 """Titanic: encoding fitted on the training rows alone, metrics, and data that is not there."""
 
+import shutil
+import time
+from functools import partial
 from pathlib import Path
 
+import datasets
 import numpy as np
 import pandas as pd
 import pytest
@@ -11,9 +15,9 @@ from torch import nn
 
 from lr_env.errors import DataError
 from lr_env.tasks import make_task
-from lr_env.tasks.sources import load_splits
 from lr_env.tasks.tensor_task import predict
-from lr_env.tasks.titanic import CATEGORIES, NUMBERS, encode
+from lr_env.tasks.titanic import CATEGORIES, COLUMNS, NUMBERS, encode
+from lr_env.testing import check_task
 
 ROWS = 60
 
@@ -36,9 +40,16 @@ def _table() -> pd.DataFrame:
     })  # fmt: skip
 
 
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Set where they are read: the environment counts only when the packages are first imported.
+    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr("datasets.config.HF_HUB_OFFLINE", True)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+
+
 @pytest.fixture
-def csv(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "cache"))
+def csv(tmp_path: Path) -> Path:
     path = tmp_path / "passengers.csv"
     _table().to_csv(path, index=False)
     return path
@@ -100,54 +111,110 @@ def test_gaps_are_filled_with_the_training_median_and_mode() -> None:
     assert np.array_equal(encoded, encode(filled, train))
 
 
-def _spoil(csv: Path, how: str) -> Path:
-    table = pd.read_csv(csv)
-    if how == "column":
-        table = table.drop(columns="Age")
-    elif how == "unlabelled":
-        table["Survived"] = np.nan
-    if how == "truncated":
-        path = csv.with_suffix(".parquet")
-        table.to_parquet(path)
-        path.write_bytes(path.read_bytes()[:200])
-        return path
-    if how == "empty":
-        csv.write_text("")
-        return csv
-    table.to_csv(csv, index=False)
-    return csv
+def test_the_task_keeps_its_promises(csv: Path) -> None:
+    check_task(partial(make_task, "titanic", data=csv))
 
 
 @pytest.mark.parametrize(
-    ("how", "words"),
+    ("column", "values", "words"),
     [
-        ("column", "lacks the column 'Age'"),
-        ("unlabelled", "must have 0 or 1"),
-        ("truncated", "LR_ENV_DATA"),
-        ("empty", "LR_ENV_DATA"),
+        ("Survived", np.nan, "must be 0 or 1"),
+        ("Survived", 1, "must be 0 or 1"),
+        ("Survived", 2, "must be 0 or 1"),
+        ("Age", "old", "column 'Age' holds 'old'"),
+        ("Fare", np.inf, "column 'Fare' holds 'inf'"),
+        ("Embarked", None, "column 'Embarked' is empty"),
+        ("Age", np.nan, "column 'Age' is empty"),
     ],
 )
-def test_broken_files_are_one_sentence(csv: Path, how: str, words: str) -> None:
-    with pytest.raises(DataError, match=words) as caught:
-        make_task("titanic", data=_spoil(csv, how))
-    assert "\n" not in str(caught.value)
+def test_strange_columns_are_one_sentence(
+    csv: Path, column: str, values: object, words: str
+) -> None:
+    _table().assign(**{column: values}).to_csv(csv, index=False)
+    with pytest.raises(DataError) as caught:
+        make_task("titanic", data=csv)
+    assert words in str(caught.value)
+    _assert_one_sentence_with_all_ways(str(caught.value))
 
 
-def test_absent_data_names_all_three_ways(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("LR_ENV_DATA", raising=False)
-    monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path))
+@pytest.mark.parametrize("column", COLUMNS)
+def test_missing_columns_are_one_sentence(csv: Path, column: str) -> None:
+    _table().drop(columns=column).to_csv(csv, index=False)
+    with pytest.raises(DataError, match=f"lacks the column '{column}'") as caught:
+        make_task("titanic", data=csv)
+    _assert_one_sentence_with_all_ways(str(caught.value))
 
-    def unreachable(*_: object, **__: object) -> None:
-        raise ConnectionError("no route to host")
 
-    monkeypatch.setattr("huggingface_hub.HfApi.dataset_info", unreachable)
-    monkeypatch.setattr("datasets.load_dataset", unreachable)
+def test_a_table_without_rows_is_one_sentence(csv: Path) -> None:
+    _table().head(0).to_csv(csv, index=False)
+    with pytest.raises(DataError) as caught:
+        make_task("titanic", data=csv)
+    _assert_one_sentence_with_all_ways(str(caught.value))
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+@pytest.mark.parametrize("left", [0, 200])
+def test_truncated_files_are_one_sentence(csv: Path, suffix: str, left: int) -> None:
+    path = csv.with_suffix(suffix)
+    if suffix == ".parquet":
+        _table().to_parquet(path)
+    path.write_bytes(path.read_bytes()[:left])
+    with pytest.raises(DataError) as caught:
+        make_task("titanic", data=path)
+    _assert_one_sentence_with_all_ways(str(caught.value))
+
+
+def test_no_data_and_no_hub_is_one_sentence_within_seconds() -> None:
+    start = time.monotonic()
     with pytest.raises(DataError) as caught:
         make_task("titanic")
-    for way in ("data argument", "LR_ENV_DATA", "hub"):
-        assert way in str(caught.value)
-    monkeypatch.setenv("LR_ENV_DATA", str(tmp_path))
-    with pytest.raises(DataError, match="holds no folder 'titanic'"):
+    _assert_one_sentence_with_all_ways(str(caught.value))
+    assert time.monotonic() - start < 5
+
+
+def test_a_hub_that_cannot_be_reached_is_not_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def unreachable(*_: object, **__: object) -> None:
+        asked.append("hub")
+        raise ConnectionError("no route to host")
+
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+    monkeypatch.setattr("datasets.config.HF_HUB_OFFLINE", False)
+    monkeypatch.setattr("huggingface_hub.HfApi.dataset_info", unreachable)
+    with pytest.raises(DataError) as caught:
         make_task("titanic")
-    with pytest.raises(DataError, match="No such data folder"):
-        load_splits("titanic", "some/where", "no such place")
+    _assert_one_sentence_with_all_ways(str(caught.value))
+    assert asked == ["hub"]
+    assert not datasets.config.HF_HUB_OFFLINE
+
+
+def test_what_was_fetched_before_is_used_without_the_hub(csv: Path, tmp_path: Path) -> None:
+    builder = datasets.load_dataset_builder("csv", data_files={"train": str(csv)})
+    builder.download_and_prepare()
+    fetched = tmp_path / "cache" / "phihung___titanic" / "default" / "0.0.0" / ("0" * 40)
+    fetched.parent.mkdir(parents=True)
+    shutil.copytree(builder.cache_dir, fetched)
+    (fetched / "csv-train.arrow").rename(fetched / "titanic-train.arrow")
+    assert torch.equal(
+        make_task("titanic").tensors("train")[0], make_task("titanic", data=csv).tensors("train")[0]
+    )
+
+
+def test_places_that_hold_nothing_are_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(DataError, match="no such place is no folder") as caught:
+        make_task("titanic", data="no such place")
+    _assert_one_sentence_with_all_ways(str(caught.value))
+    monkeypatch.setenv("LR_ENV_DATA", str(tmp_path))
+    with pytest.raises(DataError, match="which holds no folder titanic") as caught:
+        make_task("titanic")
+    _assert_one_sentence_with_all_ways(str(caught.value))
+
+
+def _assert_one_sentence_with_all_ways(message: str) -> None:
+    assert "\n" not in message
+    assert message.endswith(".")
+    for way in ("data argument", "LR_ENV_DATA", "hub"):
+        assert way in message

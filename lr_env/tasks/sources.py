@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,15 +31,12 @@ def resolve_source(name: str, hub: str, data: str | Path | None = None) -> str:
         text = str(data)
         if Path(text).exists() or (_HUB_NAME.fullmatch(text) and text.count("/") == 1):
             return text
-        raise DataError(f"No such data folder, file or hub name for task {name!r}: {text}.")
+        raise data_error(name, f"{text} is no folder, file or hub name")
     root = os.environ.get(DATA_VARIABLE)
     if root:
         folder = Path(root) / name
         if not folder.is_dir():
-            raise DataError(
-                f"{DATA_VARIABLE} is set to {root}, which holds no folder {name!r}: put the data "
-                f"there, unset {DATA_VARIABLE} to use the hub, or give the task a data argument."
-            )
+            raise data_error(name, f"{DATA_VARIABLE} is {root}, which holds no folder {name}")
         return str(folder)
     return hub
 
@@ -58,14 +57,15 @@ def load_splits(name: str, hub: str, data: str | Path | None = None) -> Any:
         if Path(source).is_file():
             kind = "csv" if source.endswith(".csv") else "parquet"
             return datasets.load_dataset(kind, data_files={"train": source})
-        if not Path(source).exists():
-            _quick_hub_check(name, source)
-        return datasets.load_dataset(source)
-    except DataError:
-        raise
+        if Path(source).exists() or _hub_answers(source):
+            return datasets.load_dataset(source)
+        with _offline():
+            return datasets.load_dataset(source)
     except Exception as error:
         # Libraries below raise dozens of types here; the user can do the same about all of them.
-        raise _unreadable(name, source, str(error)) from error
+        why = str(error).strip().splitlines()
+        reason = why[0][:160] if why else type(error).__name__
+        raise data_error(name, f"{source} cannot be read ({reason})") from error
 
 
 def load_table(name: str, hub: str, columns: tuple[str, ...], data: str | Path | None) -> DataFrame:
@@ -76,15 +76,23 @@ def load_table(name: str, hub: str, columns: tuple[str, ...], data: str | Path |
     """
     splits = load_splits(name, hub, data)
     if "train" not in splits:
-        raise _unreadable(name, resolve_source(name, hub, data), "it has no train split")
+        raise data_error(name, "it has no train split")
     table: DataFrame = splits["train"].to_pandas()
     missing = [column for column in columns if column not in table]
     if missing:
-        raise DataError(
-            f"The data of task {name!r} lacks the column {missing[0]!r}: it needs "
-            f"{', '.join(columns)}."
+        raise data_error(
+            name, f"it lacks the column {missing[0]!r} of the columns {', '.join(columns)}"
         )
     return table
+
+
+def data_error(name: str, what: str) -> DataError:
+    """Return the error of task `name`: what is wrong with its data, and all ways to give it."""
+    return DataError(
+        f"The data of task {name!r} cannot be used: {what}; give the task a data argument (a "
+        f"folder, file or hub name), set {DATA_VARIABLE} to a folder that holds {name}/, or unset "
+        f"it and go online to fetch the data from the hub."
+    )
 
 
 def missing_package(package: str) -> DataError:
@@ -94,23 +102,31 @@ def missing_package(package: str) -> DataError:
     )
 
 
-def _quick_hub_check(name: str, source: str) -> None:
-    """Fail within seconds where the hub cannot be reached: `datasets` alone retries for minutes."""
+def _hub_answers(source: str) -> bool:
+    """Return within seconds whether the hub is there: `datasets` alone retries for minutes."""
     from huggingface_hub import HfApi, constants
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+    from huggingface_hub.errors import HfHubHTTPError
 
     if constants.HF_HUB_OFFLINE:
-        return
+        return False
     try:
         HfApi().dataset_info(source, timeout=5)
-    except (OSError, HfHubHTTPError, LocalEntryNotFoundError) as error:
-        raise _unreadable(name, source, str(error)) from error
+    except HfHubHTTPError:
+        return True
+    except Exception:
+        # Whatever the connection raises, what was fetched before can still be used.
+        return False
+    return True
 
 
-def _unreadable(name: str, source: str, why: str) -> DataError:
-    reason = why.strip().splitlines()[0][:160] if why.strip() else "no reason given"
-    return DataError(
-        f"The data of task {name!r} cannot be read from {source} ({reason}): give the task a data "
-        f"argument (a folder, file or hub name), set {DATA_VARIABLE} to a folder that holds "
-        f"{name}/, or go online to fetch it from the hub."
-    )
+@contextmanager
+def _offline() -> Iterator[None]:
+    """Let `datasets` use nothing but what it has fetched before."""
+    from datasets import config
+
+    before = config.HF_HUB_OFFLINE
+    config.HF_HUB_OFFLINE = True
+    try:
+        yield
+    finally:
+        config.HF_HUB_OFFLINE = before

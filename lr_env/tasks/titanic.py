@@ -10,9 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from lr_env.errors import DataError
 from lr_env.tasks.base import Split
-from lr_env.tasks.sources import load_table, resolve_source
+from lr_env.tasks.sources import data_error, load_table, resolve_source
 from lr_env.tasks.table import (
     content_hash,
     multilayer_perceptron,
@@ -46,7 +45,7 @@ class Titanic(TensorTask):
         data: folder, file or hub name; see `lr_env.tasks.sources`.
 
     Raises:
-        DataError: the data cannot be found or read, or lacks a column.
+        DataError: the data cannot be found or read, or a column is absent, empty or strange.
     """
 
     name = "titanic"
@@ -57,7 +56,7 @@ class Titanic(TensorTask):
         table = load_table(self.name, HUB, COLUMNS, data)
         labels = _labels(table)
         rows = stratified_rows(labels, seed)
-        inputs = encode(_derived(table), rows["train"])
+        inputs = encode(_derived(_with_numbers(table)), rows["train"])
         self._source = resolve_source(self.name, HUB, data)
         self._hash = content_hash(table[list(COLUMNS)].astype(str).to_numpy(dtype="U"))
         super().__init__(tensor_splits(inputs, labels, rows), seed)
@@ -90,11 +89,14 @@ class Titanic(TensorTask):
 def encode(table: DataFrame, train: NDArray[np.int64]) -> NDArray[np.float64]:
     """Return numbers standardised and categories one-hot `[n, features]`.
 
-    Everything is fitted on the rows `train`; a category that they lack is all zeros.
+    Everything is fitted on the rows `train`; a category that they lack is all zeros. Raises
+    DataError for a column without any value there.
     """
     fitted = table.iloc[train]
-    numbers = table[list(NUMBERS)].astype(float)
-    numbers = numbers.fillna(fitted[list(NUMBERS)].astype(float).median())
+    for name in (*NUMBERS, *CATEGORIES):
+        if fitted[name].isna().all():
+            raise data_error(Titanic.name, f"its column {name!r} is empty in the training rows")
+    numbers = table[list(NUMBERS)].fillna(fitted[list(NUMBERS)].median())
     numbers["Fare"] = np.log1p(numbers["Fare"].clip(lower=0))
     columns = [standardise(numbers.to_numpy(dtype=float), train)]
     for name in CATEGORIES:
@@ -117,11 +119,27 @@ def _derived(table: DataFrame) -> DataFrame:
     )
 
 
+def _with_numbers(table: DataFrame) -> DataFrame:
+    """Return `table` with floats where numbers belong; raises DataError for anything else."""
+    import pandas
+
+    table = table.copy()
+    for name in set(NUMBERS).intersection(COLUMNS):
+        numbers = pandas.to_numeric(table[name], errors="coerce").astype(float)
+        strange = table[name].notna() & ~np.isfinite(numbers)
+        if strange.any():
+            value = table.loc[strange, name].iloc[0]
+            raise data_error(Titanic.name, f"its column {name!r} holds {str(value)!r} as a number")
+        table[name] = numbers
+    return table
+
+
 def _labels(table: DataFrame) -> NDArray[np.int64]:
     column = table["Survived"]
     if column.isna().any() or not column.isin([0, 1]).all() or column.nunique() < 2:
-        raise DataError(
-            "The data of task 'titanic' must have 0 or 1 in every row of column 'Survived', and "
-            "both of them: use Kaggle's training file, not its unlabelled test file."
+        raise data_error(
+            Titanic.name,
+            "its column 'Survived' must be 0 or 1 in every row, and not always the same, as in "
+            "Kaggle's training file (its test file has no labels)",
         )
     return column.to_numpy(dtype=np.int64)
