@@ -16,7 +16,7 @@ FEWEST_SEEDS = 3
 
 @dataclass(frozen=True)
 class EvaluateConfig:
-    """Compare a frozen policy with tuned and untuned baselines on one task."""
+    """Compare a frozen policy with the usual learning-rate schedules on one task."""
 
     task: str = DEFAULT_TASK
     """Registered task: digits, breast_cancer, wine, titanic or family."""

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ALL_COMPLETED
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -61,12 +62,12 @@ def test_interrupted_resumed_and_reproduced(
 ) -> None:
     # Enough epochs that the second of six runs is still under way when the first is seen.
     config = EvaluateConfig(
-        task="wine", seeds=3, arms=("adam,agent",), policy=str(policy), epochs=200,
+        task="wine", seeds=3, arms=("adam,agent",), policy=str(policy), epochs=100,
         out=tmp_path / "first",
     )  # fmt: skip
     command = [
         "--task", "wine", "--seeds", "3", "--arms", "adam,agent", "--policy", policy,
-        "--epochs", "200", "--out", config.out,
+        "--epochs", "100", "--out", config.out,
     ]  # fmt: skip
     folder = config.out / "wine"
     first = start(*command, "--workers", "1")
@@ -129,7 +130,7 @@ def mistake(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
         ("--workers 0", "workers must be above zero"),
         ("--batch-size 1000 --arms adam", "larger than the training split"),
         ("--data /no/such --arms adam", "unexpected keyword argument 'data'"),
-        ("--task titanic --data /no/such", "No such data folder"),
+        ("--task titanic --data /no/such", "/no/such"),
         ("--sedes 3", "--seeds"),
     ],
 )
@@ -222,13 +223,30 @@ def test_a_failing_run_names_itself_and_harms_nothing(
     assert {path: path.read_bytes() for path in kept} == kept
 
 
-def test_finished_runs_are_saved_before_a_failure_is_passed_on(policy: Path) -> None:
+def test_finished_runs_are_saved_before_a_failure_is_passed_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # All end before the first is looked at, and they come in no particular order.
+    monkeypatch.setattr(grid, "FIRST_COMPLETED", ALL_COMPLETED)
     adam = parse_arms("adam")[0]
-    good, bad = (
+    bad, *good = (
         RunSpec(task=task, task_arguments={}, seed=0, arm=adam, policy=None, epochs=1, batch_size=8)
-        for task in ("wine", "no-such-task")
+        for task in ("no-such-task", "wine", "wine", "wine", "wine", "wine")
     )
     saved: list[RunSpec] = []
     with pytest.raises(LrEnvError, match="Unknown task 'no-such-task'"):
-        grid.run_all([good, bad], lambda spec, _: saved.append(spec), 1, Console(quiet=True))
-    assert saved == [good]
+        grid.run_all([bad, *good], lambda spec, _: saved.append(spec), 1, Console(quiet=True))
+    assert saved == good
+
+
+class Deadly:
+    """Ends the process that it is handed to."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os._exit, (9,)
+
+
+def test_a_worker_that_dies_is_one_sentence() -> None:
+    deadly: Any = Deadly()
+    with pytest.raises(LrEnvError, match=r"A worker process died .* fewer --workers"):
+        grid.run_all([deadly], lambda spec, _: None, 1, Console(quiet=True))
