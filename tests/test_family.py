@@ -1,11 +1,14 @@
 """The meta-training family: specs, instances, stacks of every architecture."""
 
+import json
 from functools import partial
 
 import pytest
 import torch
+from torch import nn
 
 from lr_env.errors import InvalidArgumentError
+from lr_env.randomness import IsolatedTorchRandomness
 from lr_env.stack import Stack, StackSettings
 from lr_env.tasks import SPLITS, make_task
 from lr_env.tasks.family import (
@@ -27,7 +30,7 @@ IDS = [spec.architecture for spec in held_out_specs()]
 def test_specs_go_through_plain_values() -> None:
     for seed in range(20):
         spec = sample_spec(seed)
-        assert FamilySpec.from_dict(spec.to_dict()) == spec
+        assert FamilySpec.from_dict(json.loads(json.dumps(spec.to_dict()))) == spec
         assert sample_spec(seed) == spec
     with pytest.raises(InvalidArgumentError, match="architecture"):
         FamilySpec.from_dict({"depth": 3})
@@ -62,7 +65,7 @@ def test_stacks_of_every_architecture_train(spec: FamilySpec) -> None:
     settings = StackSettings(optimizer=spec.optimizer, base_lr=1e-2, total_steps=40)
     stack = Stack(partial(FamilyTask, spec), 3, settings)
     start = stack.reset(0)
-    for _ in range(4):
+    for _ in range(5):
         outcome = stack.step(torch.zeros(3, len(stack.layers)))
         assert torch.isfinite(outcome.observation).all()
         assert torch.isfinite(outcome.reward).all()
@@ -87,13 +90,40 @@ def test_a_pretrained_backbone_knows_more_than_a_fresh_one() -> None:
     features = teacher.features(inputs)
     errors = []
     for state in (weights, None):
-        network = build_network(spec)
+        with IsolatedTorchRandomness(0, "model").use():
+            network = build_network(spec)
         if state is not None:
             network[0].load_state_dict(state)
         hidden = torch.cat([network[0](inputs).detach(), torch.ones(len(inputs), 1)], 1)
         fitted = torch.linalg.lstsq(hidden[:1000], features[:1000]).solution
         errors.append(float((hidden[1000:] @ fitted - features[1000:]).square().mean()))
     assert errors[0] < 0.7 * errors[1]
+
+
+def test_a_frozen_pretrained_backbone_learns_its_task_better_than_a_fresh_one() -> None:
+    (spec,) = (own for own in held_out_specs() if own.architecture == "finetune")
+    scores = {"pretrained": 0.0, "fresh": 0.0}
+    for seed in range(6):
+        task = FamilyTask(spec, seed)
+        with IsolatedTorchRandomness(seed, "model").use():
+            networks = {"pretrained": task.build_model(), "fresh": build_network(spec)}
+        for name, network in networks.items():
+            _train_head(task, network)
+            scores[name] += task.metrics(network, "test")["accuracy"] / 6
+    assert scores["pretrained"] > scores["fresh"] + 0.05
+
+
+def _train_head(task: FamilyTask, network: nn.Module) -> None:
+    """Train what is not pretrained, with the whole training split in every step."""
+    backbone, head = network
+    backbone.requires_grad_(False)
+    inputs, targets = task.tensors("train")
+    features = backbone(inputs)
+    optimizer = torch.optim.Adam(head.parameters(), lr=0.05)
+    for _ in range(100):
+        optimizer.zero_grad()
+        torch.autograd.backward(task.loss_from_outputs(head(features), targets))
+        optimizer.step()
 
 
 def test_only_the_backbone_counts_as_pretrained() -> None:
@@ -106,7 +136,8 @@ def test_only_the_backbone_counts_as_pretrained() -> None:
 
 
 def test_the_unfolded_convolution_is_the_usual_one() -> None:
-    layer, images = UnfoldedConv2d(3, 5, 3, 2, 1), torch.randn(4, 3, 8, 8)
+    with IsolatedTorchRandomness(0, "model").use():
+        layer, images = UnfoldedConv2d(3, 5, 3, 2, 1), torch.randn(4, 3, 8, 8)
     usual = torch.nn.functional.conv2d(images, layer.weight, layer.bias, stride=2, padding=1)
     assert torch.allclose(layer(images), usual, atol=1e-5)
 

@@ -1,13 +1,12 @@
-"""Tasks on scikit-learn's data: splits, scaling, names."""
+"""Tasks on scikit-learn's data: splits and scaling."""
 
 import numpy as np
 import pytest
+import sklearn.datasets
 import torch
 
-from lr_env.errors import InvalidArgumentError, UnknownNameError
-from lr_env.tasks import SPLITS, make_task, register_task, task_names
-from lr_env.tasks.table import standardise, stratified_rows
-from tests.toys import ToyTask
+from lr_env.tasks import SPLITS, Split, make_task
+from lr_env.tasks.table import SHARES, standardise, stratified_rows
 
 
 @pytest.mark.parametrize("name", ["digits", "wine", "breast_cancer"])
@@ -42,19 +41,27 @@ def test_a_constant_column_stays_finite() -> None:
     assert np.isfinite(standardise(np.ones((5, 2)), np.arange(3))).all()
 
 
-def test_unknown_tasks_and_arguments_are_one_sentence() -> None:
-    with pytest.raises(UnknownNameError, match="did you mean 'titanic'"):
-        make_task("titanc")
-    with pytest.raises(InvalidArgumentError, match="colour"):
-        make_task("digits", colour="red")
-    with pytest.raises(InvalidArgumentError, match="seed"):
-        make_task("digits", seed=-1)
+@pytest.mark.parametrize("split", ["validation", "test"])
+def test_held_out_rows_do_not_touch_the_training_inputs(
+    split: Split, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inputs, labels = sklearn.datasets.load_wine(return_X_y=True)
+    before = make_task("wine", seed=0)
+    changed = inputs.copy()
+    changed[stratified_rows(labels, 0)[split][0]] = 1e6
+    monkeypatch.setattr("sklearn.datasets.load_wine", lambda **_: (changed, labels))
+    after = make_task("wine", seed=0)
+    assert torch.equal(after.tensors("train")[0], before.tensors("train")[0])
+    assert not torch.equal(after.tensors(split)[0], before.tensors(split)[0])
+    assert after.describe()["hash"] != before.describe()["hash"]
 
 
-def test_a_task_of_ones_own_is_registered_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lr_env.tasks.registry._FACTORIES", {})
-    register_task("mine", ToyTask)
-    assert task_names() == ["mine"]
-    assert make_task("mine", seed=5, architecture="dropout").seed == 5
-    with pytest.raises(InvalidArgumentError, match="letters"):
-        register_task("../mine", ToyTask)
+@pytest.mark.parametrize("name", ["digits", "wine", "breast_cancer"])
+def test_splits_are_disjoint_and_stratified(name: str) -> None:
+    task = make_task(name, seed=0)
+    rows = [row.numpy().tobytes() for split in SPLITS for row in task.tensors(split)[0]]
+    assert len(set(rows)) == len(rows)
+    whole = torch.cat([task.tensors(split)[1] for split in SPLITS])
+    for split, share in SHARES.items():
+        counts = torch.bincount(task.tensors(split)[1])
+        assert (counts - share * torch.bincount(whole)).abs().max() <= 1.0

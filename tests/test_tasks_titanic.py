@@ -14,6 +14,7 @@ from sklearn.metrics import precision_score, recall_score
 from torch import nn
 
 from lr_env.errors import DataError
+from lr_env.randomness import IsolatedTorchRandomness
 from lr_env.tasks import make_task
 from lr_env.tasks.tensor_task import predict
 from lr_env.tasks.titanic import CATEGORIES, COLUMNS, NUMBERS, encode
@@ -71,8 +72,8 @@ def test_a_csv_and_the_hubs_layout_give_the_same_task(
 
 def test_metrics_are_those_of_scikit_learn(csv: Path) -> None:
     task = make_task("titanic", seed=0, data=csv)
-    torch.manual_seed(0)
-    model = task.build_model()
+    with IsolatedTorchRandomness(0, "model").use():
+        model = task.build_model()
     assert any(isinstance(module, nn.Dropout) for module in model.modules())
     logits, targets = predict(task, model, "train")
     said, metrics = logits.argmax(-1), task.metrics(model, "train")
