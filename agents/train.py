@@ -35,8 +35,9 @@ def train(given: TrainConfig) -> FrozenPolicy:
     folder = folder or RunFolder.create(config, plans)
     console.print(f"Run folder: {folder.path}", soft_wrap=True)
     console.print(f"To go on after an interruption: RESUME={folder.path}", soft_wrap=True)
-    # A fixed number: sums over threads are rounded in another order.
-    torch.set_num_threads(2)
+    # A fixed number, since sums over threads are rounded in another order; the networks are so
+    # small that a second thread costs more in waiting than it computes.
+    torch.set_num_threads(1)
     workers = Workers(plans, config.workers)
     try:
         env = SlotVecEnv(workers, plans, discrete=config.algo == "dqn")
