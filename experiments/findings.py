@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,7 +10,7 @@ Summary = dict[str, Any]
 
 
 def headlines(summary: Summary) -> list[str]:
-    """Return for each agent against how many baselines it is better or worse, by metric."""
+    """Return against how many baselines each agent is better or worse, and its convergence."""
     found = []
     for agent, rows in _by_agent(summary).items():
         metrics_by_count: dict[str, list[str]] = {}
@@ -20,6 +21,7 @@ def headlines(summary: Summary) -> list[str]:
             f"{summary['arms'][agent]['label']}, test {join(names)}: {count}."
             for count, names in metrics_by_count.items()
         ]
+        found += _convergence(summary["arms"][agent], summary)
     return found
 
 
@@ -54,7 +56,7 @@ def losses(summary: Summary) -> list[str]:
             found.append(
                 f"{agent['label']} diverged in {agent['diverged']} of {agent['runs']} runs."
             )
-        found += [_later(agent, other) for other in others if _is_later(agent, other)]
+        found += _later(agent, others)
         found += _behind(agent, rows, summary)
         found += _cost(agent, others)
     return found
@@ -82,7 +84,7 @@ def format_convergence(convergence: dict[str, Any] | None) -> str:
     if convergence["median_epochs"] is None:
         return f"{missed} of {convergence['runs']} never"
     median = f"{convergence['median_epochs']:.1f}"
-    return f"{median}, {missed} of {convergence['runs']} never" if missed else median
+    return f"{median} ({missed} of {convergence['runs']} never)" if missed else median
 
 
 def join(names: Sequence[str]) -> str:
@@ -104,12 +106,26 @@ def _count(rows: list[dict[str, Any]]) -> str:
         own = [row for row in rows if row["verdict"] == verdict]
         if own:
             held = sum(row["p_holm"] < 0.05 for row in own)
-            kept = "" if held == len(own) else f" ({held} after Holm's correction)"
+            kept = "" if held == len(own) else f" ({held or 'none'} after Holm's correction)"
             parts.append(f"{verdict} than {len(own)} of {len(rows)} baselines{kept}")
     undecided = sum(row["verdict"] not in ("better", "worse") for row in rows)
     if undecided:
         parts.append(f"cannot be told from {undecided} of {len(rows)} baselines")
     return ", ".join(parts)
+
+
+def _convergence(agent: dict[str, Any], summary: Summary) -> list[str]:
+    if agent["convergence"] is None:
+        return []
+    others = [arm["convergence"] for arm in summary["arms"].values() if not arm["is_agent"]]
+    medians = [other["median_epochs"] for other in others if other["median_epochs"] is not None]
+    rivals = (
+        f"{min(medians):.1f} to {max(medians):.1f}" if medians else "never in half of the seeds"
+    )
+    return [
+        f"{agent['label']}, median epochs to {summary['target_accuracy']} validation accuracy: "
+        f"{format_convergence(agent['convergence'])}; baselines {rivals} (no test was made)."
+    ]
 
 
 def _worse(agent: dict[str, Any], rows: list[dict[str, Any]], summary: Summary) -> list[str]:
@@ -146,19 +162,31 @@ def _points_wrong(row: dict[str, Any], summary: Summary) -> bool:
     return bool(mean > 0 if row["metric"] in summary["lower_is_better"] else mean < 0)
 
 
-def _is_later(agent: dict[str, Any], other: dict[str, Any]) -> bool:
-    own, rival = agent["convergence"], other["convergence"]
-    if own is None or rival["median_epochs"] is None:
-        return False
-    return own["median_epochs"] is None or own["median_epochs"] > rival["median_epochs"]
-
-
-def _later(agent: dict[str, Any], other: dict[str, Any]) -> str:
-    return (
-        f"{agent['label']} reaches the target accuracy later than {other['label']}: median epochs "
-        f"{format_convergence(agent['convergence'])} against "
-        f"{format_convergence(other['convergence'])}."
-    )
+def _later(agent: dict[str, Any], others: Sequence[dict[str, Any]]) -> list[str]:
+    """Return whom the agent follows to the target accuracy, and who misses it less often."""
+    own = agent["convergence"]
+    if own is None:
+        return []
+    later, missed = [], []
+    for other in others:
+        rival = other["convergence"]
+        if (own["median_epochs"] or math.inf) > (rival["median_epochs"] or math.inf):
+            later.append(f"{other['label']} ({rival['median_epochs']:.1f})")
+        elif own["reached"] < rival["reached"]:
+            missed.append(f"{other['label']} ({rival['runs'] - rival['reached']})")
+    found = []
+    if later:
+        median = own["median_epochs"]
+        when = "never in half of the seeds" if median is None else f"median epochs {median:.1f}"
+        found.append(
+            f"{agent['label']} reaches the target accuracy later ({when}) than {join(later)}."
+        )
+    if missed:
+        found.append(
+            f"{agent['label']} never reaches the target accuracy in {own['runs'] - own['reached']} "
+            f"of {own['runs']} seeds, more often than {join(missed)}."
+        )
+    return found
 
 
 def _cost(agent: dict[str, Any], others: list[dict[str, Any]]) -> list[str]:
@@ -167,8 +195,9 @@ def _cost(agent: dict[str, Any], others: list[dict[str, Any]]) -> list[str]:
     own = agent["samples_per_second"]
     if not speeds or own <= 0 or min(speeds) <= own:
         return []
-    low, high = min(speeds) / own, max(speeds) / own
+    low, high = f"{min(speeds) / own:.1f}", f"{max(speeds) / own:.1f}"
+    times = low if low == high else f"{low} to {high}"
     return [
-        f"{agent['label']} takes {low:.1f} to {high:.1f} times the baselines' training time for "
-        f"each sample ({own:,.0f} samples a second)."
+        f"{agent['label']} takes {times} times the baselines' training time for each sample "
+        f"({own:,.0f} samples a second)."
     ]

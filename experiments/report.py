@@ -67,7 +67,7 @@ def print_table(summary: dict[str, Any], console: Console) -> None:
         diverged = f"\n{arm['diverged']} diverged" if arm["diverged"] else ""
         cells = [_cell(arm["test"][metric]) for metric in summary["metrics"]]
         convergence = findings.format_convergence(arm["convergence"])
-        convergence = convergence.replace(f" of {arm['runs']}", "").replace(", ", "\n")
+        convergence = convergence.replace(f" of {arm['runs']}", "").replace(" (", "\n").rstrip(")")
         speed = f"{arm['seconds']:.2f} s\n{arm['samples_per_second']:,.0f}/s"
         table.add_row(name + diverged, *cells, convergence, speed)
     console.print(table)

@@ -160,13 +160,35 @@ def test_where_it_loses(policy: FrozenPolicy) -> None:
     summary, _ = make(policy, agent_behind)
     worse, later, behind, cost = losses(summary)
     assert worse.startswith("Frozen agent is worse than Adam, fixed in test loss: +0.2200 [")
-    assert "later than Adam, fixed: median epochs 4.5 against 2.0" in later
+    assert later == (
+        "Frozen agent reaches the target accuracy later (median epochs 4.5) than Adam, fixed (2.0)."
+    )
     assert "behind on average, though no interval shows it: accuracy against 1 of 1" in behind
-    assert "3.0 to 3.0 times the baselines' training time" in cost
+    assert "takes 3.0 times the baselines' training time" in cost
     assert headlines(summary) == [
         "Frozen agent, test accuracy and f1: cannot be told from 1 of 1 baselines.",
         "Frozen agent, test loss: worse than 1 of 1 baselines.",
+        "Frozen agent, median epochs to 0.9 validation accuracy: 4.5; baselines 2.0 to 2.0 (no "
+        "test was made).",
     ]
+
+
+def test_missing_the_target_more_often_is_a_loss(policy: FrozenPolicy) -> None:
+    def sometimes(arm: str, seed: int) -> Record:
+        return record(arm, seed, 0.8, 0.4, 99 if arm == "agent" and seed == 0 else 4)
+
+    summary, _ = make(policy, sometimes)
+    assert (
+        "Frozen agent never reaches the target accuracy in 1 of 5 seeds, more often than Adam, "
+        "fixed (0)." in losses(summary)
+    )
+
+
+def test_what_does_not_survive_correction_is_said(policy: FrozenPolicy) -> None:
+    summary, _ = make(policy, agent_ahead, "adam adam-cosine agent")
+    for row in summary["differences"]:
+        row["p_holm"] = 0.2
+    assert "better than 2 of 2 baselines (none after Holm's correction)" in headlines(summary)[0]
 
 
 def test_where_it_wins(policy: FrozenPolicy) -> None:
@@ -233,7 +255,7 @@ def test_the_terminal_s_table_fits_80_columns(policy: FrozenPolicy) -> None:
     [
         (None, "no target"),
         ({"reached": 5, "runs": 5, "median_epochs": 2.5}, "2.5"),
-        ({"reached": 3, "runs": 5, "median_epochs": 7.5}, "7.5, 2 of 5 never"),
+        ({"reached": 3, "runs": 5, "median_epochs": 7.5}, "7.5 (2 of 5 never)"),
         ({"reached": 1, "runs": 5, "median_epochs": None}, "4 of 5 never"),
     ],
 )
