@@ -38,13 +38,13 @@ class DQNConfig:
     """Probability of a random action, from start to end."""
     buffer_size: int = 400_000
     """Slot decisions kept for replay."""
-    batch_size: int = 1024
+    batch_size: int = 512
     """Slot decisions in a mini-batch of the agent."""
-    gradient_steps: int = 8
+    gradient_steps: int = 24
     """Updates of the agent after each decision of all trainings."""
     n_step_return: int = 3
     """Rewards summed before the value estimate takes over."""
-    target_update: int = 20
+    target_update: int = 10
     """Decisions of all trainings between two refreshes of the target network."""
 
 

@@ -9,6 +9,7 @@ from lr_env.scoring import Comparison, compare
 
 PICKING_SEED = 20_000_003
 REPORTING_SEED = 30_000_001
+REPORTING_LANES = 40
 
 
 class HeldOut:
@@ -28,8 +29,9 @@ class HeldOut:
 
     def report(self, policy: FrozenPolicy) -> Comparison:
         """Return `policy` next to doing nothing and to random actions, on fresh instances."""
+        suite = held_out_suite(REPORTING_LANES)
         results = [
-            self._workers.score(kind, policy, self._suite, REPORTING_SEED)
+            self._workers.score(kind, policy, suite, REPORTING_SEED)
             for kind in ("policy", "identity", "random")
         ]
-        return compare([entry.name for entry in self._suite], *results)
+        return compare([entry.name for entry in suite], *results)

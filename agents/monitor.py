@@ -20,6 +20,9 @@ from agents.run_folder import RunFolder
 from agents.slots import SlotVecEnv
 from lr_env.policy import FrozenPolicy
 
+RESERVED_SCORES = 7
+"""Time to leave for the last score and the report, in scores."""
+
 
 class Monitor(BaseCallback):
     """Keeps a run's figures; at the beginning of rollouts scores, exports and saves.
@@ -132,7 +135,10 @@ class Monitor(BaseCallback):
 
     def _out_of_time(self) -> bool:
         minutes = self.config.minutes
-        return minutes is not None and self.elapsed > 60 * minutes - 4 * self._scoring_seconds
+        return (
+            minutes is not None
+            and self.elapsed > 60 * minutes - RESERVED_SCORES * self._scoring_seconds
+        )
 
     def _score(self, rollouts: int) -> None:
         started = time.monotonic()
