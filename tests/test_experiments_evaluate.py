@@ -39,10 +39,12 @@ def policy(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def start(*arguments: str | Path) -> subprocess.Popen[str]:
     # A session of its own: the test interrupts it as a terminal would, all processes at once.
+    # Jobs in the background of a script inherit an ignored SIGINT; this one must not.
     return subprocess.Popen(
         [sys.executable, "-m", "experiments.evaluate", *map(str, arguments)],
         cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         start_new_session=True, env={**os.environ, "COLUMNS": "80"},
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )  # fmt: skip
 
 
@@ -62,12 +64,12 @@ def test_interrupted_resumed_and_reproduced(
 ) -> None:
     # Enough epochs that the second of six runs is still under way when the first is seen.
     config = EvaluateConfig(
-        task="wine", seeds=3, arms=("adam,agent",), policy=str(policy), epochs=400,
+        task="wine", seeds=3, arms=("adam,agent",), policy=str(policy), epochs=150,
         out=tmp_path / "first",
     )  # fmt: skip
     command = [
         "--task", "wine", "--seeds", "3", "--arms", "adam,agent", "--policy", policy,
-        "--epochs", "400", "--out", config.out,
+        "--epochs", "150", "--out", config.out,
     ]  # fmt: skip
     folder = config.out / "wine"
     first = start(*command, "--workers", "1")
