@@ -73,10 +73,11 @@ class StackedData:
             targets.flatten(0, 1).index_select(0, index.flatten()).view(*shape),
         )
 
-    def validation(self, samples: int) -> tuple[Tensor, Tensor]:
-        """Return the first `samples` validation samples `[N, samples, ...]`."""
+    def validation(self, samples: int, rows: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Return the first validation samples `[rows, samples, ...]` of the lanes in `rows`."""
+        index = slice(None) if rows is None else rows
         inputs, targets = self._tensors["validation"]
-        return inputs[:, :samples], targets[:, :samples]
+        return inputs[index, :samples], targets[index, :samples]
 
     def state_dict(self) -> dict[str, Any]:
         """Return order and generators; the samples come back from the lanes' seeds."""

@@ -76,10 +76,13 @@ class StackedModel:
         return losses
 
     @torch.no_grad()
-    def evaluate(self, inputs: Tensor, targets: Tensor) -> Tensor:
-        """Return losses `[N]` in eval mode on `inputs [N, m, ...]`, `targets [N, m]`."""
+    def evaluate(self, inputs: Tensor, targets: Tensor, rows: Tensor | None = None) -> Tensor:
+        """Return losses `[rows]` in eval mode on `inputs [rows, m, ...]`, `targets [rows, m]`."""
         self.template.eval()
-        return self._losses(self._parameters, self.buffers, inputs, targets)
+        if rows is None:
+            return self._losses(self._parameters, self.buffers, inputs, targets)
+        buffers = {name: buffer[rows] for name, buffer in self.buffers.items()}
+        return self._losses(self._leaves(self.flat[rows]), buffers, inputs, targets)
 
     @torch.no_grad()
     def outputs(self, inputs: Tensor) -> Tensor:

@@ -236,7 +236,7 @@ class Stack:
         self._statistics.begin(rows, self._model.flat[rows])
         with self._dropout.use():
             self._loss[rows] = self._forward_backward(rows)
-        self._initial_loss[rows] = self._evaluate()[rows]
+        self._initial_loss[rows] = self._evaluate(rows)
         check_start(
             self._task_name, bool(torch.isfinite(self._loss + self._initial_loss)[rows].all())
         )
@@ -312,8 +312,8 @@ class Stack:
         inputs, targets = self._data.next_batch(rows)
         return self._model.forward_backward(inputs, targets, rows)
 
-    def _evaluate(self) -> Tensor:
-        return self._model.evaluate(*self._data.validation(self._validation_samples))
+    def _evaluate(self, rows: Tensor | None = None) -> Tensor:
+        return self._model.evaluate(*self._data.validation(self._validation_samples, rows), rows)
 
     def _read(self) -> Tensor:
         step = self._lanes.step.to(self._model.flat).unsqueeze(1)
