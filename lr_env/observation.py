@@ -93,13 +93,17 @@ class Memory:
         }
         return cls(**values)
 
-    def merge(self, other: Memory, mask: Tensor) -> Memory:
-        """Return the memory with the trainings of `mask` `[N]` taken from `other`."""
-        merged = {}
+    def take(self, rows: Tensor) -> Memory:
+        """Return the memory of the trainings in `rows`."""
+        return Memory(**{field.name: getattr(self, field.name)[rows] for field in fields(self)})
+
+    def put(self, rows: Tensor, new: Memory) -> Memory:
+        """Return the memory with that of the trainings in `rows` replaced."""
+        changed = {}
         for field in fields(self):
-            own, new = getattr(self, field.name), getattr(other, field.name)
-            merged[field.name] = torch.where(mask.view(-1, *[1] * (own.ndim - 1)), new, own)
-        return Memory(**merged)
+            changed[field.name] = getattr(self, field.name).clone()
+            changed[field.name][rows] = getattr(new, field.name)
+        return Memory(**changed)
 
 
 def remember(memory: Memory, signals: Signals) -> Memory:

@@ -226,7 +226,7 @@ def test_a_masked_reset_leaves_the_other_lanes_bit_identical(task: Any) -> None:
     assert len(kept) > 25
     for name, value in kept.items():
         torch.testing.assert_close(now[name][~mask], value[~mask], rtol=0, atol=0, equal_nan=True)
-    assert not torch.equal(now["model.flat"][1], kept["model.flat"][1])
+    assert not torch.equal(now["tensors.flat"][1], kept["tensors.flat"][1])
     assert infos["_step"].tolist() == mask.tolist()
     other = LayerwiseLREnv(BATCHNORM, optimizer="adamw", observe_validation=True)
     if task is BATCHNORM:

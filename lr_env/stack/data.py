@@ -37,6 +37,8 @@ class StackedData:
         self._batches_per_pass = self.train_size // self.batch_size
         self._order = torch.zeros((num, self.train_size), dtype=torch.long)
         self._position = torch.zeros(num, dtype=torch.long)
+        self._columns = torch.arange(self.batch_size)
+        self._first_rows = (torch.arange(num) * self.train_size).unsqueeze(1)
         self._generators = [torch.Generator() for _ in range(num)]
 
     def load(self, lane: int, task: TensorTask, seed: int) -> None:
@@ -57,27 +59,37 @@ class StackedData:
         self._generators[lane] = torch_generator(seed, "batches")
         self._shuffle(lane)
 
-    def next_batch(self, rows: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Return the next mini-batches `[rows, B, ...]` of the lanes in `rows` (all if None)."""
-        lanes = torch.arange(self._num) if rows is None else rows
-        for lane in lanes[self._position[lanes] >= self._batches_per_pass].tolist():
-            self._shuffle(lane)
-        start = self._position[lanes].unsqueeze(1) * self.batch_size
-        columns = start + torch.arange(self.batch_size)
-        index = self._order[lanes].gather(1, columns) + (lanes * self.train_size).unsqueeze(1)
-        self._position[lanes] += 1
+    @property
+    def train_samples(self) -> tuple[Tensor, Tensor]:
+        """The training samples of all lanes, one after another: `[N * n, ...]`, `[N * n]`."""
         inputs, targets = self._tensors["train"]
-        shape = (len(lanes), self.batch_size)
-        return (
-            inputs.flatten(0, 1).index_select(0, index.flatten()).view(*shape, *inputs.shape[2:]),
-            targets.flatten(0, 1).index_select(0, index.flatten()).view(*shape),
-        )
+        return inputs.flatten(0, 1), targets.flatten(0, 1)
 
-    def validation(self, samples: int, rows: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def next_index(self, running: Tensor) -> Tensor:
+        """Return the next mini-batches' rows of `train_samples` `[N, B]`.
+
+        Only the lanes of `running` `[N]` move on; what the others are given is not for use.
+        """
+        over = self._position >= self._batches_per_pass
+        for lane in (running & over).nonzero().squeeze(1).tolist():
+            self._shuffle(lane)
+        start = self._position.clamp(max=self._batches_per_pass - 1) * self.batch_size
+        columns = start.unsqueeze(1) + self._columns
+        self._position += running
+        return self._order.gather(1, columns) + self._first_rows
+
+    def next_batch(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the next mini-batches `[rows, B, ...]` of the lanes in `rows`."""
+        running = torch.zeros(self._num, dtype=torch.bool)
+        running[rows] = True
+        index = self.next_index(running)[rows]
+        inputs, targets = self.train_samples
+        return inputs[index], targets[index]
+
+    def validation(self, samples: int, rows: Tensor | slice) -> tuple[Tensor, Tensor]:
         """Return the first validation samples `[rows, samples, ...]` of the lanes in `rows`."""
-        index = slice(None) if rows is None else rows
         inputs, targets = self._tensors["validation"]
-        return inputs[index, :samples], targets[index, :samples]
+        return inputs[rows, :samples], targets[rows, :samples]
 
     def state_dict(self) -> dict[str, Any]:
         """Return order and generators; the samples come back from the lanes' seeds."""

@@ -61,9 +61,10 @@ class Lanes:
         self.sees_epochs[lane] = bool(random.random() < settings.epochs_seen)
         return instance
 
-    def rates(self, like: Tensor) -> Tensor:
-        """Return today's rate of each lane's base schedule `[N]`, in the dtype of `like`."""
-        factor = self._factors.gather(1, self.step.clamp(max=self._horizon).unsqueeze(1))
+    def rates(self, like: Tensor, ahead: int = 0) -> Tensor:
+        """Return the rate of each lane's base schedule `[N]` so many steps ahead, as `like`."""
+        step = (self.step + ahead).clamp(max=self._horizon)
+        factor = self._factors.gather(1, step.unsqueeze(1))
         return (self.base_lr * factor.squeeze(1)).to(like)
 
     def state_dict(self) -> dict[str, Any]:

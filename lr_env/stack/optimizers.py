@@ -31,11 +31,17 @@ class StackedOptimizer(ABC):
         """Return the state before the first update."""
         return {name: torch.zeros_like(like) for name in self.slots}
 
-    @abstractmethod
-    def update(self, params: Tensor, grad: Tensor, state: State, lr: Tensor, step: Tensor) -> None:
-        """Update `params` and `state` in place; `lr [N, P]`, `step [N, 1]` counts from 1."""
+    def factors(self, step: Tensor) -> Tensor:
+        """Return what depends on the step alone `[N, K]`; `step [N, 1]` counts from 1."""
+        return step.new_empty((len(step), 0))
 
-    def gradient_average(self, state: State, step: Tensor) -> Tensor | None:
+    @abstractmethod
+    def update(
+        self, params: Tensor, grad: Tensor, state: State, lr: Tensor, factors: Tensor
+    ) -> None:
+        """Update `params` and `state` in place; `lr [N, P]`, `factors [N, K]` of this step."""
+
+    def gradient_average(self, state: State, factors: Tensor) -> Tensor | None:
         """Return the average of past gradients, debiased as `statistics.gradient_average`."""
         return None
 
@@ -47,7 +53,14 @@ class StackedAdam(StackedOptimizer):
     supported = ("betas", "eps", "weight_decay")
     decoupled = False
 
-    def update(self, params: Tensor, grad: Tensor, state: State, lr: Tensor, step: Tensor) -> None:
+    def factors(self, step: Tensor) -> Tensor:
+        """Return 1 / (1 - beta1^t) and 1 / sqrt(1 - beta2^t), the debiasing of the moments."""
+        beta1, beta2 = self.arguments["betas"]
+        return torch.cat([1.0 / (1.0 - beta1**step), (1.0 - beta2**step).rsqrt()], 1)
+
+    def update(
+        self, params: Tensor, grad: Tensor, state: State, lr: Tensor, factors: Tensor
+    ) -> None:
         """See the base class."""
         beta1, beta2 = self.arguments["betas"]
         decay = self.arguments["weight_decay"]
@@ -57,14 +70,13 @@ class StackedAdam(StackedOptimizer):
             grad = grad.add(params, alpha=decay)
         state["exp_avg"].lerp_(grad, 1.0 - beta1)
         state["exp_avg_sq"].mul_(beta2).addcmul_(grad, grad, value=1.0 - beta2)
-        denominator = state["exp_avg_sq"].sqrt().div_((1.0 - beta2**step).sqrt())
+        denominator = state["exp_avg_sq"].sqrt().mul_(factors[:, 1:])
         denominator.add_(self.arguments["eps"])
-        params.sub_(state["exp_avg"].div(denominator).mul_(lr / (1.0 - beta1**step)))
+        params.sub_(state["exp_avg"].div(denominator).mul_(lr * factors[:, :1]))
 
-    def gradient_average(self, state: State, step: Tensor) -> Tensor:
+    def gradient_average(self, state: State, factors: Tensor) -> Tensor:
         """See the base class."""
-        beta1: float = self.arguments["betas"][0]
-        return state["exp_avg"] / (1.0 - beta1 ** step.clamp(min=1))
+        return state["exp_avg"] * factors[:, :1]
 
 
 class StackedAdamW(StackedAdam):
@@ -79,14 +91,16 @@ class StackedSGD(StackedOptimizer):
     slots = ("momentum_buffer",)
     supported = ("momentum", "weight_decay")
 
-    def update(self, params: Tensor, grad: Tensor, state: State, lr: Tensor, step: Tensor) -> None:
+    def update(
+        self, params: Tensor, grad: Tensor, state: State, lr: Tensor, factors: Tensor
+    ) -> None:
         """See the base class."""
         if self.arguments["weight_decay"]:
             grad = grad.add(params, alpha=self.arguments["weight_decay"])
         state["momentum_buffer"].mul_(self.arguments["momentum"]).add_(grad)
         params.sub_(state["momentum_buffer"] * lr)
 
-    def gradient_average(self, state: State, step: Tensor) -> Tensor | None:
+    def gradient_average(self, state: State, factors: Tensor) -> Tensor | None:
         """See the base class."""
         momentum = self.arguments["momentum"]
         return state["momentum_buffer"] * (1.0 - momentum) if momentum else None
@@ -98,7 +112,9 @@ class StackedRMSprop(StackedOptimizer):
     slots = ("square_avg",)
     supported = ("alpha", "eps", "weight_decay")
 
-    def update(self, params: Tensor, grad: Tensor, state: State, lr: Tensor, step: Tensor) -> None:
+    def update(
+        self, params: Tensor, grad: Tensor, state: State, lr: Tensor, factors: Tensor
+    ) -> None:
         """See the base class."""
         alpha = self.arguments["alpha"]
         if self.arguments["weight_decay"]:

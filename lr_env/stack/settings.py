@@ -33,6 +33,8 @@ class StackSettings:
         validation_seen: share of trainings that observe their validation loss.
         epochs_seen: share of trainings that observe their passes over the data.
         dtype: of the trainings.
+        compile: whether to compile the hot functions (seconds at the start, a C++ compiler) and
+            to work in blocks, with as many threads as PyTorch has.
     """
 
     optimizer: str = "adam"
@@ -49,3 +51,4 @@ class StackSettings:
     validation_seen: float = 0.0
     epochs_seen: float = 1.0
     dtype: torch.dtype = torch.float32
+    compile: bool = False

@@ -18,17 +18,21 @@ from lr_env.layers import LayerTable, group_layers
 from lr_env.observation import FEATURES, Memory, Signals, features, relative_rates, remember
 from lr_env.randomness import IsolatedTorchRandomness
 from lr_env.reward import check_reward, potential, reward
+from lr_env.stack.arithmetic import EagerArithmetic, LaneArithmetic, LaneTensors
+from lr_env.stack.blocks import blocks_of
+from lr_env.stack.compiled import CompiledArithmetic
 from lr_env.stack.data import StackedData
+from lr_env.stack.interval import Interval
 from lr_env.stack.lanes import Lanes
 from lr_env.stack.model import StackedModel
-from lr_env.stack.optimizers import State, build_stacked_optimizer
+from lr_env.stack.optimizers import build_stacked_optimizer
 from lr_env.stack.settings import StackSettings
-from lr_env.stack.statistics import StackedStatistics
+from lr_env.statistics import RAW_STATISTICS
 from lr_env.tasks.tensor_task import TensorTask
 
 TaskFactory = Callable[[int], TensorTask]
 
-_OWN = ("_z", "_loss", "_initial_loss", "_validation_loss", "_observation")
+_OWN = ("_z", "_raw", "_loss", "_initial_loss", "_validation_loss", "_observation")
 
 
 @dataclass(frozen=True)
@@ -85,19 +89,37 @@ class Stack:
         self._data = StackedData(first, num, batch_size, settings.dtype)
         batches = validation_batches(settings.validation_samples, first.size("validation"))
         self._validation_samples = math.prod(batches)
-        self._model = StackedModel(template, first.loss_from_outputs, num)
+        self._model = StackedModel(template, first.loss_from_outputs)
         self._optimizer = build_stacked_optimizer(settings.optimizer, settings.optimizer_arguments)
-        self._state: State = self._optimizer.init(self._model.flat)
-        self._statistics = StackedStatistics(self.layers, self._model.flat)
+        flat = torch.zeros((num, self._model.size), dtype=settings.dtype)
+        rows = (num, len(self.layers))
+        self._tensors = LaneTensors(
+            flat=flat,
+            gradient=torch.zeros_like(flat),
+            state=self._optimizer.init(flat),
+            buffers=self._model.buffers(num),
+            initial=torch.zeros_like(flat),
+            update=torch.zeros_like(flat),
+            direction=flat.new_zeros(rows),
+            previous_dot=flat.new_zeros(rows),
+        )
+        self._eager = EagerArithmetic(self._model, self._optimizer, self.layers)
+        arithmetic: LaneArithmetic = self._eager
+        self._blocks = [slice(0, num)]
+        if settings.compile:
+            threads = torch.get_num_threads()
+            arithmetic = CompiledArithmetic(self._eager, threads)
+            self._blocks = blocks_of(num, flat[0].nbytes, threads)
+        self._arithmetic = arithmetic
         self._table = LayerTable.of(self.layers, settings.dtype)
         self._lanes = Lanes(num, settings)
-        self._no_memory = Memory.empty((num,), len(self.layers), self._model.flat)
-        self._memory = self._no_memory
-        self._z = self._model.flat.new_zeros((num, len(self.layers)))
-        self._loss = self._model.flat.new_zeros(num)
-        self._initial_loss = self._model.flat.new_ones(num)
-        self._validation_loss = self._model.flat.new_ones(num)
-        self._observation = self._model.flat.new_zeros((num, len(self.layers), len(FEATURES)))
+        self._memory = Memory.empty((num,), len(self.layers), flat)
+        self._raw = flat.new_zeros((*rows, len(RAW_STATISTICS)))
+        self._z = flat.new_zeros(rows)
+        self._loss = flat.new_zeros(num)
+        self._initial_loss = flat.new_ones(num)
+        self._validation_loss = flat.new_ones(num)
+        self._observation = flat.new_zeros((*rows, len(FEATURES)))
         self._dropout = IsolatedTorchRandomness(0, "dropout")
 
     @property
@@ -113,7 +135,7 @@ class Stack:
     @property
     def learning_rates(self) -> Tensor:
         """The rate of every layer's next update `[N, L]`."""
-        return self._lanes.rates(self._model.flat).unsqueeze(1) * self._z.exp2()
+        return self._lanes.rates(self._z).unsqueeze(1) * self._z.exp2()
 
     @property
     def steps(self) -> Tensor:
@@ -156,7 +178,8 @@ class Stack:
             if mask[lane] and seed is not None:
                 self._lanes.seed(lane, seed)
         self._begin(rows)
-        self._observation = torch.where(mask.view(-1, 1, 1), self._observe(rows), self._observation)
+        self._observation = self._observation.clone()
+        self._observation[rows] = self._observe(rows)
         return self._observation
 
     def step(self, action: Tensor) -> Outcome:
@@ -173,25 +196,23 @@ class Stack:
         """
         if active is None:
             active = torch.ones(self.num, dtype=torch.bool)
-        before, previous = self.potential, self._loss
+        before = self.potential
         moved = self.settings.envelope.move(self._z, action.to(self._z))
         self._z = torch.where(active.unsqueeze(1), moved, self._z)
         with self._dropout.use():
-            self._train(active)
-        loss = self._evaluate()
-        diverged = ~torch.isfinite(loss + self._loss)
-        self._validation_loss = loss.masked_fill(diverged, torch.nan)
-        self._loss = torch.where(diverged, previous, self._loss)
+            loss, validation = self._train(active)
+        diverged = active & ~torch.isfinite(loss + validation)
+        validation = validation.masked_fill(diverged, torch.nan)
+        self._validation_loss = torch.where(active, validation, self._validation_loss)
+        self._loss = torch.where(active & ~diverged, loss, self._loss)
         after = self.potential
-        observed = self._observe(None if active.all() else active.nonzero().squeeze(1))
-        seen = (active & ~diverged).view(-1, 1, 1)
-        self._observation = torch.where(seen, observed, self._observation)
-        ended = active & (diverged | (self._lanes.step >= self._lanes.total_steps))
+        seen = (active & ~diverged).nonzero().squeeze(1)
+        self._observation = self._observation.clone()
+        self._observation[seen] = self._observe(seen)
+        ended = diverged | (active & (self._lanes.step >= self._lanes.total_steps))
         gained = reward(before, after, self.settings.gamma, self.settings.reward_kind)
         gained = gained.masked_fill(~active, 0.0)
-        return Outcome(
-            self._observation, gained, ended, self._observation, after, diverged & active
-        )
+        return Outcome(self._observation, gained, ended, self._observation, after, diverged)
 
     def state_dict(self) -> dict[str, Any]:
         """Return all that `load_state_dict` needs, as plain values and tensors.
@@ -201,9 +222,7 @@ class Stack:
         return {
             "lanes": self._lanes.state_dict(),
             "data": self._data.state_dict(),
-            "model": self._model.state_dict(),
-            "optimizer": {name: slot.clone() for name, slot in self._state.items()},
-            "statistics": self._statistics.state_dict(),
+            "tensors": {name: own.clone() for name, own in self._tensors.named().items()},
             "memory": dict(vars(self._memory)),
             "dropout": self._dropout.state.clone(),
             "own": {name: getattr(self, name).clone() for name in _OWN},
@@ -215,10 +234,8 @@ class Stack:
         for lane, seed in enumerate(self._lanes.seeds.tolist()):
             self._data.load(lane, self._make_task(seed), seed)
         self._data.load_state_dict(state["data"])
-        self._model.load_state_dict(state["model"])
-        for name, slot in state["optimizer"].items():
-            self._state[name].copy_(slot)
-        self._statistics.load_state_dict(state["statistics"])
+        for name, own in self._tensors.named().items():
+            own.copy_(state["tensors"][name])
         self._memory = Memory(**state["memory"])
         self._dropout.state = state["dropout"].clone()
         for name, kept in state["own"].items():
@@ -230,125 +247,106 @@ class Stack:
             self._load(lane, self._lanes.draw(lane))
         if len(rows) == self.num:
             self._dropout = IsolatedTorchRandomness(int(self._lanes.seeds[0]), "dropout")
-        self._memory = self._memory.merge(self._no_memory, _mask(rows, self.num))
-        for slot in self._state.values():
-            slot[rows] = 0.0
-        self._statistics.begin(rows, self._model.flat[rows])
+        tensors = self._tensors
+        tensors.initial[rows] = tensors.flat[rows]
+        forgotten = (tensors.update, tensors.direction, tensors.previous_dot)
+        for kept in (*forgotten, *tensors.state.values()):
+            kept[rows] = 0.0
+        buffers = {name: own[rows] for name, own in tensors.buffers.items()}
         with self._dropout.use():
-            self._loss[rows] = self._forward_backward(rows)
-        self._initial_loss[rows] = self._evaluate(rows)
-        check_start(
-            self._task_name, bool(torch.isfinite(self._loss + self._initial_loss)[rows].all())
-        )
-        self._validation_loss[rows] = self._initial_loss[rows]
-        self._z[rows] = 0.0
+            losses, gradient = self._model.differentiate(
+                tensors.flat[rows], buffers, *self._data.next_batch(rows)
+            )
+        tensors.gradient[rows] = gradient
+        for name, own in buffers.items():
+            tensors.buffers[name][rows] = own
+        validation = self._data.validation(self._validation_samples, rows)
+        initial = self._model.evaluate(tensors.flat[rows], buffers, *validation)
+        check_start(self._task_name, bool(torch.isfinite(losses + initial).all()))
+        self._loss[rows] = losses
+        self._initial_loss[rows] = initial
+        self._validation_loss[rows] = initial
         self._probe(rows)
+        empty = Memory.empty((len(rows),), len(self.layers), self._z)
+        self._memory = self._memory.put(rows, empty)
 
     def _load(self, lane: int, instance: Instance) -> None:
         task = self._make_task(instance.seed)
         with IsolatedTorchRandomness(instance.seed, "model").use():
             module = task.build_model().to(self.settings.dtype)
-        self._model.load(lane, module)
+        self._tensors.flat[lane] = self._model.flatten(module)
+        for name, buffer in module.named_buffers():
+            self._tensors.buffers[name][lane] = buffer
         self._data.load(lane, task, instance.seed)
 
     def _probe(self, rows: Tensor) -> None:
         """Find out what the first update would change, on copies; place z where it starts."""
-        flat = self._model.flat[rows]
-        state = {name: slot[rows] for name, slot in self._state.items()}
-        nominal = self._lanes.base_lr[rows].to(flat).unsqueeze(1).expand(-1, len(self.layers))
-        updated = flat.clone()
+        lanes = self._tensors.rows(rows)
+        nominal = self._lanes.base_lr[rows].to(self._z).unsqueeze(1).expand(-1, len(self.layers))
+        first = self._optimizer.factors(torch.ones_like(nominal[:, :1]))
+        updated = lanes.flat.clone()
         self._optimizer.update(
             updated,
-            self._model.gradient[rows].clone(),
-            state,
-            self._statistics.spread(nominal),
-            torch.ones_like(flat[:, :1]),
+            lanes.gradient.clone(),
+            {name: own.clone() for name, own in lanes.state.items()},
+            self._eager.spread(nominal),
+            first,
         )
-        direction = self._statistics.direction_rms(updated - flat, nominal)
-        self._statistics.direction[rows] = direction
-        relative = relative_rates(self._read()[rows], direction, nominal, self._table)
+        direction = self._eager.direction_rms(updated - lanes.flat, nominal)
+        self._tensors.direction[rows] = direction
+        raw = self._eager.read(lanes._replace(direction=direction), first)
+        self._raw[rows] = raw
+        relative = relative_rates(raw, direction, nominal, self._table)
         self._z[rows] = self.settings.envelope.start(relative)
 
-    def _train(self, active: Tensor) -> None:
+    def _train(self, active: Tensor) -> tuple[Tensor, Tensor]:
+        """Make the interval's updates; return mean training and validation losses `[N]`."""
         lanes = self._lanes
         counts = decisions.intervals(lanes.step, self.settings.steps_per_action, lanes.total_steps)
-        total = torch.zeros_like(self._loss)
-        scales = self._z.exp2()
-        counts = counts.masked_fill(~active, 0)
-        for turn in range(int(counts.max())):
-            # A sum that is not finite stays so: a diverged training stops.
-            running = (counts > turn) & torch.isfinite(total)
-            if not running.any():
-                break
-            rows = None if running.all() else running.nonzero().squeeze(1)
-            self._update(rows, scales, last=running & (counts == turn + 1))
-            losses = self._forward_backward(rows)
-            total[slice(None) if rows is None else rows] += losses
-        self._loss = torch.where(active, total / counts.clamp(min=1), self._loss)
-
-    def _update(self, rows: Tensor | None, scales: Tensor, last: Tensor) -> None:
-        """Update the lanes in `rows`; those in `last` are looked at by a decision next."""
-        index = slice(None) if rows is None else rows
-        lanes, statistics = self._lanes, self._statistics
-        lr = lanes.rates(scales).unsqueeze(1) * scales
-        flat, state = self._model.flat[index], self._state
-        if rows is not None:
-            state = {name: slot[rows] for name, slot in self._state.items()}
-        before = flat.clone() if last.any() else flat
-        gradient = self._model.gradient[index]
-        step = (lanes.step[index] + 1).to(flat).unsqueeze(1)
-        self._optimizer.update(flat, gradient, state, statistics.spread(lr[index]), step)
-        if rows is not None:
-            self._model.flat[rows] = flat
-            for name, slot in state.items():
-                self._state[name][rows] = slot
-        if last.any():
-            looked = last[index].nonzero().squeeze(1)
-            change = flat[looked] - before[looked]
-            statistics.measure(last.nonzero().squeeze(1), change, gradient[looked], lr[last])
-        lanes.step[index] += 1
-
-    def _forward_backward(self, rows: Tensor | None) -> Tensor:
-        inputs, targets = self._data.next_batch(rows)
-        return self._model.forward_backward(inputs, targets, rows)
-
-    def _evaluate(self, rows: Tensor | None = None) -> Tensor:
-        return self._model.evaluate(*self._data.validation(self._validation_samples, rows), rows)
-
-    def _read(self) -> Tensor:
-        step = self._lanes.step.to(self._model.flat).unsqueeze(1)
-        average = self._optimizer.gradient_average(self._state, step)
-        return self._statistics.read(self._model.flat, self._model.gradient, average)
-
-    def _observe(self, rows: Tensor | None) -> Tensor:
-        """Return observations; only the lanes in `rows` (all if None) remember them."""
-        lanes, like = self._lanes, self._model.flat
-        layers = (self.num, len(self.layers))
-        epochs = lanes.step.to(like) / (self._data.train_size // self._data.batch_size)
-        unknown = torch.full_like(epochs, torch.nan)
-        signals = Signals(
-            raw=self._read(),
-            loss=self._loss,
-            step=lanes.step.to(like),
-            total_steps=lanes.total_steps.to(like),
-            interval=decisions.intervals(
-                lanes.step, self.settings.steps_per_action, lanes.total_steps
-            ).to(like),
-            base_lr=lanes.rates(like).unsqueeze(1).expand(layers),
-            reference_lr=lanes.base_lr.to(like).unsqueeze(1).expand(layers),
-            z=self._z,
-            z_max=torch.full_like(epochs, self.settings.envelope.z_max),
-            epochs=torch.where(lanes.sees_epochs, epochs, unknown),
-            validation_loss=torch.where(lanes.sees_validation, self._validation_loss, unknown),
+        interval = Interval.plan(
+            counts.masked_fill(~active, 0), self._z.exp2(), lanes, self._data, self._optimizer
         )
-        memory = remember(self._memory, signals)
-        if rows is not None:
-            memory = self._memory.merge(memory, _mask(rows, self.num))
-        self._memory = memory
-        return features(self._memory, signals, self._table)
+        made = lanes.step + interval.counts
+        factors = self._optimizer.factors(made.clamp(min=1).to(self._z).unsqueeze(1))
+        losses = self._z.new_zeros((len(interval.rates), self.num))
+        validation = self._validation_loss.clone()
+        samples = self._data.train_samples
+        for rows in self._blocks:
+            spread = self._eager.spread(interval.scales[rows])
+            own = self._tensors.rows(rows)
+            interval.run(rows, own, samples, spread, self._arithmetic, losses)
+            held_out = self._data.validation(self._validation_samples, rows)
+            validation[rows] = self._arithmetic.evaluate(own, *held_out)
+            self._raw[rows] = self._arithmetic.read(own, factors[rows])
+        mean, updates = interval.outcome(losses)
+        lanes.step += updates
+        return mean, validation
 
-
-def _mask(rows: Tensor, num: int) -> Tensor:
-    mask = torch.zeros(num, dtype=torch.bool)
-    mask[rows] = True
-    return mask
+    def _observe(self, rows: Tensor) -> Tensor:
+        """Return the observations of the lanes in `rows` `[rows, L, F]`; they remember them."""
+        lanes, like = self._lanes, self._z
+        step = lanes.step[rows].to(like)
+        epochs = step / (self._data.train_size // self._data.batch_size)
+        unknown = torch.full_like(epochs, torch.nan)
+        layers = (len(rows), len(self.layers))
+        interval = decisions.intervals(
+            lanes.step, self.settings.steps_per_action, lanes.total_steps
+        )
+        signals = Signals(
+            raw=self._raw[rows],
+            loss=self._loss[rows],
+            step=step,
+            total_steps=lanes.total_steps[rows].to(like),
+            interval=interval[rows].to(like),
+            base_lr=lanes.rates(like)[rows].unsqueeze(1).expand(layers),
+            reference_lr=lanes.base_lr[rows].to(like).unsqueeze(1).expand(layers),
+            z=self._z[rows],
+            z_max=torch.full_like(epochs, self.settings.envelope.z_max),
+            epochs=torch.where(lanes.sees_epochs[rows], epochs, unknown),
+            validation_loss=torch.where(
+                lanes.sees_validation[rows], self._validation_loss[rows], unknown
+            ),
+        )
+        memory = remember(self._memory.take(rows), signals)
+        self._memory = self._memory.put(rows, memory)
+        return features(memory, signals, self._table)

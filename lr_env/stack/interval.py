@@ -1,0 +1,95 @@
+"""The updates between two decisions, for lanes that may make different numbers of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from lr_env.stack.arithmetic import Batch, LaneArithmetic, LaneTensors, Move
+from lr_env.stack.data import StackedData
+from lr_env.stack.lanes import Lanes
+from lr_env.stack.optimizers import StackedOptimizer
+
+
+@dataclass(frozen=True)
+class Interval:
+    """All that is known of an interval's updates before they are made; T turns of N lanes.
+
+    Attributes:
+        counts: updates that each lane makes `[N]`.
+        running, last: which lanes make each turn's update, and for which it is the last `[T, N]`.
+        scales: the layers' factors on the rate `[N, L]`.
+        rates: the base schedules' `[T, N, 1]`.
+        factors: the optimizer's `[T, N, K]`.
+        batches: rows of the training samples `[T, N, B]`.
+    """
+
+    counts: Tensor
+    running: Tensor
+    last: Tensor
+    scales: Tensor
+    rates: Tensor
+    factors: Tensor
+    batches: Tensor
+
+    @classmethod
+    def plan(
+        cls,
+        counts: Tensor,
+        scales: Tensor,
+        lanes: Lanes,
+        data: StackedData,
+        optimizer: StackedOptimizer,
+    ) -> Interval:
+        """Look up rates and draw batches; lanes draw as many as they make updates."""
+        turns = range(max(1, int(counts.max())))
+        steps = [(lanes.step + turn + 1).to(scales).unsqueeze(1) for turn in turns]
+        made = torch.arange(1, len(turns) + 1).unsqueeze(1)
+        return cls(
+            counts=counts,
+            running=counts >= made,
+            last=counts == made,
+            scales=scales,
+            rates=torch.stack([lanes.rates(scales, turn).unsqueeze(1) for turn in turns]),
+            factors=torch.stack([optimizer.factors(step) for step in steps]),
+            batches=torch.stack([data.next_index(counts > turn) for turn in turns]),
+        )
+
+    def run(
+        self,
+        rows: slice,
+        lanes: LaneTensors,
+        samples: tuple[Tensor, Tensor],
+        spread: Tensor,
+        arithmetic: LaneArithmetic,
+        losses: Tensor,
+    ) -> None:
+        """Make the updates of the lanes in `rows`, and write their losses into `[T, N]`.
+
+        `lanes` are those in `rows`, `samples` all lanes' training samples, `spread [n, P]` the
+        rows' scales by entry.
+        """
+        scales, counts = self.scales[rows], self.counts[rows].tolist()
+        for turn in range(max(counts)):
+            move = Move(
+                scales=scales,
+                spread=spread,
+                rate=self.rates[turn, rows],
+                factors=self.factors[turn, rows],
+                running=None if turn < min(counts) else self.running[turn, rows],
+                last=self.last[turn, rows],
+            )
+            batch = Batch(*samples, self.batches[turn, rows])
+            losses[turn, rows] = arithmetic.step(lanes, move, batch, turn + 1 in counts)
+
+    def outcome(self, losses: Tensor) -> tuple[Tensor, Tensor]:
+        """Return mean losses and numbers of updates `[N]`, both up to a loss that is not finite.
+
+        A training diverges with the first such loss: what came after it did not happen.
+        """
+        sums = torch.where(self.running, losses, 0.0).cumsum(0)
+        finite = torch.isfinite(sums)
+        before = torch.cat([torch.ones_like(finite[:1]), finite[:-1]])
+        return sums[-1] / self.counts.clamp(min=1), (self.running & before).sum(0)
