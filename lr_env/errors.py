@@ -51,3 +51,7 @@ class OutputError(LrEnvError, OSError):
 
 class TaskError(LrEnvError):
     """A task that breaks the promises of `lr_env.tasks.Task`."""
+
+
+class WorkerError(LrEnvError):
+    """A process of ours that died."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -19,7 +20,7 @@ from lr_env.action import Envelope, read_action
 from lr_env.env import LayerwiseLREnv
 from lr_env.errors import InvalidArgumentError, UnknownNameError
 from lr_env.instances import build_task
-from lr_env.stack import Stack, StackSettings
+from lr_env.stack import SplitStack, Stack, StackSettings
 from lr_env.tasks import TensorTask
 
 Arrays = NDArray[Any]
@@ -37,6 +38,9 @@ class LayerwiseLRVectorEnv(VectorEnv[Arrays, Arrays, Arrays]):
         task: as for `LayerwiseLREnv`, of tasks that are `TensorTask`.
         autoreset_mode: a `gymnasium.vector.AutoresetMode` or its value: what happens to a lane
             that ended, in the same step, in the next one, or nothing until it is reset.
+        workers: processes that the lanes are divided among, one core each; 1 is this process.
+        compile: whether to compile the trainings: several times as fast on small networks,
+            after up to a minute at the start; needs a C++ compiler.
         arguments: those of `LayerwiseLREnv`, with its defaults. The optimizer is `adam`,
             `adamw`, `rmsprop` or `sgd`.
 
@@ -50,6 +54,8 @@ class LayerwiseLRVectorEnv(VectorEnv[Arrays, Arrays, Arrays]):
         task: Any = "digits",
         *,
         autoreset_mode: AutoresetMode | str = AutoresetMode.SAME_STEP,
+        workers: int = 1,
+        compile: bool = False,
         **arguments: Any,
     ) -> None:
         if arguments.get("render_mode") is not None:
@@ -68,7 +74,12 @@ class LayerwiseLRVectorEnv(VectorEnv[Arrays, Arrays, Arrays]):
         self.layer_names = single.layer_names
         self.total_steps = single.total_steps
         make_task = partial(_tensor_task, chosen["task"], dict(chosen["task_arguments"] or {}))
-        self._stack = Stack(make_task, num_envs, _settings(chosen, single.total_steps))
+        settings = replace(_settings(chosen, single.total_steps), compile=compile)
+        self._stack: Stack | SplitStack = (
+            Stack(make_task, num_envs, settings)
+            if workers == 1
+            else SplitStack(make_task, num_envs, settings, workers)
+        )
         self._discrete = bool(chosen["discrete"])
         self.single_observation_space = single.observation_space
         self.single_action_space = single.action_space
@@ -123,6 +134,11 @@ class LayerwiseLRVectorEnv(VectorEnv[Arrays, Arrays, Arrays]):
         reward: Arrays = outcome.reward.double().numpy()
         return self._observations(), reward, ended.copy(), np.zeros_like(ended), infos
 
+    def close_extras(self, **kwargs: Any) -> None:
+        """End the worker processes, if there are any."""
+        if isinstance(self._stack, SplitStack):
+            self._stack.close()
+
     def _begin_ended(self, ended: Arrays, diverged: Arrays) -> Infos:
         """Begin what ended; return the fresh infos, with what was last seen of those that ended."""
         last = self._observations()
@@ -149,11 +165,11 @@ class LayerwiseLRVectorEnv(VectorEnv[Arrays, Arrays, Arrays]):
         return read_action(values.reshape(-1), values.size, self._discrete).view(shape)
 
     def _observations(self) -> Arrays:
-        return np.array(self._stack.observation.numpy(), dtype=np.float32)
+        return np.array(self._stack.figures.observation.numpy(), dtype=np.float32)
 
     def _infos(self, mask: Arrays, diverged: Arrays) -> Infos:
         """Return what the single environment's info holds, as arrays; 0 outside `mask` `[N]`."""
-        stack = self._stack
+        stack = self._stack.figures
         validation = torch.where(
             torch.from_numpy(diverged), stack.initial_loss, stack.validation_loss
         )

@@ -12,14 +12,17 @@ from tests.toys import ToyTask
 LANES = 5
 
 
-def _pair(architecture: str, optimizer: str) -> tuple[Stack, Stack]:
-    """Return an eager and a compiled stack whose lanes end at different times."""
+def _pair(
+    architecture: str, optimizer: str, total_steps: int | tuple[int, int], interval: int = 3
+) -> tuple[Stack, Stack]:
+    """Return an eager and a compiled stack."""
     task = partial(ToyTask, architecture=architecture)
     stacks = []
     for compiled in (False, True):
         settings = StackSettings(
             optimizer=optimizer, base_lr=(1e-4, 1e-2), schedules=("cosine", "constant"),
-            total_steps=(8, 30), steps_per_action=3, dtype=torch.float64, compile=compiled,
+            total_steps=total_steps, steps_per_action=interval, dtype=torch.float64,
+            compile=compiled,
         )  # fmt: skip
         stacks.append(Stack(task, LANES, settings))
     return stacks[0], stacks[1]
@@ -38,11 +41,10 @@ def _largest_gap(eager: Stack, compiled: Stack, decisions: int) -> tuple[float, 
     return float(max(gaps)), ended
 
 
-def _check(monkeypatch: pytest.MonkeyPatch, architecture: str, optimizer: str) -> None:
-    monkeypatch.setattr(blocks, "_CACHE", 1)
-    monkeypatch.setattr(blocks, "_FEWEST", 3)
-    eager, compiled = _pair(architecture, optimizer)
-    assert len(compiled._blocks) == 2
+def _check(
+    architecture: str, optimizer: str, total_steps: int | tuple[int, int], interval: int = 3
+) -> None:
+    eager, compiled = _pair(architecture, optimizer, total_steps, interval)
     with warnings.catch_warnings():
         warnings.simplefilter("error", RuntimeWarning)
         gap, ended = _largest_gap(eager, compiled, 14)
@@ -50,20 +52,24 @@ def _check(monkeypatch: pytest.MonkeyPatch, architecture: str, optimizer: str) -
     assert gap <= 1e-9
 
 
-def test_compiled_equals_eager(monkeypatch: pytest.MonkeyPatch) -> None:
-    _check(monkeypatch, "layernorm", "adam")
+def test_compiled_equals_eager() -> None:
+    # An update a decision needs three compiled functions, longer intervals four to six.
+    _check("layernorm", "adam", 10, interval=1)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("optimizer", ["adamw", "sgd", "rmsprop"])
-def test_compiled_equals_eager_with_batchnorm(
+def test_compiled_equals_eager_in_blocks_where_lanes_end_apart(
     monkeypatch: pytest.MonkeyPatch, optimizer: str
 ) -> None:
-    _check(monkeypatch, "batchnorm", optimizer)
+    monkeypatch.setattr(blocks, "_CACHE", 1)
+    monkeypatch.setattr(blocks, "_FEWEST", 3)
+    assert len(blocks.blocks_of(LANES, 100, 1)) == 2
+    _check("batchnorm", optimizer, (8, 30))
 
 
 def test_a_stack_with_dropout_says_that_it_runs_eagerly() -> None:
-    eager, compiled = _pair("dropout", "adam")
+    eager, compiled = _pair("dropout", "adam", 24)
     eager.reset(0)
     compiled.reset(0)
     idle = torch.zeros(LANES, len(eager.layers))

@@ -75,7 +75,7 @@ class Move(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """Mini-batches as rows of all lanes' samples: inputs `[S, ...]`, targets `[S]`, places `[n, B]`."""
+    """Mini-batches: all lanes' samples, inputs `[S, ...]`, targets `[S]`; their places `[n, B]`."""
 
     inputs: Tensor
     targets: Tensor

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import torch
@@ -54,6 +54,22 @@ class Outcome:
     final_observation: Tensor
     potential: Tensor
     diverged: Tensor
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What a stack tells of its lanes `[N]`; see the properties of the same names.
+
+    Attributes: observation `[N, L, F]`, learning_rates `[N, L]`, all others `[N]`.
+    """
+
+    observation: Tensor
+    learning_rates: Tensor
+    steps: Tensor
+    base_lr: Tensor
+    train_loss: Tensor
+    validation_loss: Tensor
+    initial_loss: Tensor
 
 
 class Stack:
@@ -121,6 +137,11 @@ class Stack:
         self._validation_loss = flat.new_ones(num)
         self._observation = flat.new_zeros((*rows, len(FEATURES)))
         self._dropout = IsolatedTorchRandomness(0, "dropout")
+
+    @property
+    def figures(self) -> Figures:
+        """What there is to tell of the lanes now."""
+        return Figures(**{field.name: getattr(self, field.name) for field in fields(Figures)})
 
     @property
     def observation(self) -> Tensor:

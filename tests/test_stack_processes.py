@@ -1,0 +1,65 @@
+"""Lanes divided among processes are the same trainings, and failures are told in one sentence."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from lr_env.errors import InvalidArgumentError, WorkerError
+from lr_env.stack import SplitStack, StackSettings
+from lr_env.tasks import Task
+from lr_env.vector_env import LayerwiseLRVectorEnv
+from tests.toys import ToyTask
+
+ARGUMENTS: dict[str, Any] = {"base_lr": (1e-4, 1e-1), "num_decisions": 6, "steps_per_action": 3}
+
+
+def _task(seed: int) -> Task:
+    return ToyTask(seed)
+
+
+def test_two_processes_make_the_trainings_of_one() -> None:
+    whole = LayerwiseLRVectorEnv(5, _task, **ARGUMENTS)
+    split = LayerwiseLRVectorEnv(5, _task, workers=2, **ARGUMENTS)
+    try:
+        for envs in (whole, split):
+            observations, infos = envs.reset(seed=3)
+            if envs is whole:
+                expected = (observations, infos)
+        np.testing.assert_array_equal(observations, expected[0])
+        mask = np.array([False, False, True, False, True])
+        generator = np.random.default_rng(0)
+        for turn in range(14):
+            action = generator.uniform(-1, 1, whole.action_space.shape).astype(np.float32)
+            ours, theirs = split.step(action), whole.step(action)
+            for one, other in zip(ours[:4], theirs[:4], strict=True):
+                np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
+            np.testing.assert_allclose(
+                ours[4]["learning_rates"], theirs[4]["learning_rates"], rtol=1e-5
+            )
+            if turn == 4:
+                again = [
+                    envs.reset(seed=9, options={"reset_mask": mask}) for envs in (split, whole)
+                ]
+                np.testing.assert_allclose(again[0][0], again[1][0], atol=1e-6)
+    finally:
+        split.close()
+
+
+def test_a_dead_process_is_one_sentence() -> None:
+    envs = LayerwiseLRVectorEnv(2, _task, workers=2, **ARGUMENTS)
+    envs.reset(seed=0)
+    assert isinstance(envs._stack, SplitStack)
+    envs._stack._processes[1].kill()
+    envs._stack._processes[1].join()
+    with pytest.raises(WorkerError, match="died"):
+        envs.step(np.zeros(envs.action_space.shape, np.float32))
+    envs.close()
+
+
+def test_errors_of_the_trainings_and_of_the_caller_are_told_as_they_are() -> None:
+    with pytest.raises(InvalidArgumentError, match="workers"):
+        LayerwiseLRVectorEnv(2, _task, workers=3, **ARGUMENTS)
+    settings = StackSettings(optimizer_arguments={"amsgrad": True})
+    with pytest.raises(InvalidArgumentError, match="amsgrad"):
+        SplitStack(ToyTask, 2, settings, 2)
