@@ -182,7 +182,7 @@ def test_a_hub_that_cannot_be_reached_is_not_asked_again(monkeypatch: pytest.Mon
 
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
     monkeypatch.setattr("datasets.config.HF_HUB_OFFLINE", False)
-    monkeypatch.setattr("huggingface_hub.HfApi.dataset_info", unreachable)
+    monkeypatch.setattr("huggingface_hub.HfApi.repo_info", unreachable)
     with pytest.raises(DataError) as caught:
         make_task("titanic")
     _assert_one_sentence_with_all_ways(str(caught.value))
