@@ -52,7 +52,7 @@ class Cifar10(ScaledTask):
     hub = "uoft-cs/cifar10"
     column = "img"
     classes = 10
-    recipes: ClassVar[Mapping[Scale, Recipe]] = {
+    recipes: ClassVar[Mapping[Scale, ImageRecipe]] = {
         "smoke": ImageRecipe(64, 32, 32, 2, 8, 0.20, "imagenet"),
         "quick": ImageRecipe(5_000, 1_000, 2_000, 10, 32, 0.50, "imagenet"),
         "paper": ImageRecipe(None, 5_000, None, 50, 32, 0.85, "cifar"),
@@ -65,11 +65,10 @@ class Cifar10(ScaledTask):
         scale: str = DEFAULT_SCALE,
         stem: str | None = None,
     ) -> None:
+        if stem not in (None, *STEMS):
+            raise UnknownNameError("stem", str(stem), STEMS)
         super().__init__(seed, data, scale)
-        recipe = self.recipes[self.scale]
-        self.stem = recipe.stem if stem is None and isinstance(recipe, ImageRecipe) else stem
-        if self.stem not in STEMS:
-            raise UnknownNameError("stem", str(self.stem), STEMS)
+        self.stem = stem or self.recipes[self.scale].stem
 
     @classmethod
     def read_column(cls, rows: Any, split: str) -> dict[str, Tensor]:
