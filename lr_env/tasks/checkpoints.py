@@ -68,7 +68,7 @@ def find_checkpoint(model: str | Path | None, scale: Scale) -> Checkpoint:
 
 def _named(model: str | Path) -> Checkpoint:
     folder = Path(model).expanduser()
-    if folder.is_dir():
+    if str(model) and folder.is_dir():
         return Checkpoint(folder, folder.resolve().name)
     if _HUB_NAME.fullmatch(str(model)) and not folder.exists():
         return Checkpoint(_fetched(str(model)), str(model))

@@ -45,7 +45,7 @@ def read_part(name: str, splits: Any, split: str, column: str, classes: int) -> 
     """Return the rows of `splits[split]` and their labels `[n]`.
 
     Raises:
-        DataError: the split, `column`, `label` or every row is missing, or a label is.
+        DataError: the split, `column`, `label` or a row's label is missing.
     """
     if split not in splits:
         raise data_error(name, f"it has no {split} split (it has {', '.join(sorted(splits))})")
@@ -53,8 +53,6 @@ def read_part(name: str, splits: Any, split: str, column: str, classes: int) -> 
     for needed in (column, "label"):
         if needed not in rows.column_names:
             raise data_error(name, f"its {split} split lacks the column {needed!r}")
-    if len(rows) == 0:
-        raise data_error(name, f"its {split} split has no rows")
     return rows, _labels(name, rows.data["label"].to_numpy(), split, classes)
 
 

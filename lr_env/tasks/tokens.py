@@ -82,13 +82,20 @@ def _tokenizer(checkpoint: Checkpoint) -> Any:
     except ImportError as error:
         raise missing_package("transformers") from error
     try:
-        return AutoTokenizer.from_pretrained(
+        tokenizer = AutoTokenizer.from_pretrained(
             checkpoint.folder, local_files_only=True, trust_remote_code=False
         )
     except Exception as error:
         # Libraries below raise dozens of types here; the user can do the same about all of them.
-        why = " ".join(str(error).split())[:160] or type(error).__name__
-        raise ModelError(
-            f"The tokenizer of model {checkpoint.label!r} cannot be loaded ({why}): save it into "
-            f"{checkpoint.folder} with save_pretrained, or give another model=."
-        ) from error
+        raise _no_tokenizer(checkpoint, " ".join(str(error).split())[:160]) from error
+    # Without a vocabulary there is a tokenizer all the same, to which every word is unknown.
+    if not set(tokenizer.get_vocab()) - set(tokenizer.all_special_tokens):
+        raise _no_tokenizer(checkpoint, "it knows no words")
+    return tokenizer
+
+
+def _no_tokenizer(checkpoint: Checkpoint, why: str) -> ModelError:
+    return ModelError(
+        f"The tokenizer of model {checkpoint.label!r} cannot be used ({why}): save it into "
+        f"{checkpoint.folder} with save_pretrained, or give another model=."
+    )
