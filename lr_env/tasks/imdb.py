@@ -16,6 +16,7 @@ class Imdb(TextTask):
     hub = "stanfordnlp/imdb"
     column = "text"
     recipes: ClassVar[Mapping[Scale, TextRecipe]] = {
+        # training, validation and test rows, epochs, batch size, target accuracy
         "smoke": TextRecipe(32, 16, 16, 2, 8, 0.60, max_tokens=32),
         "quick": TextRecipe(1_000, 200, 500, 2, 16, 0.75, max_tokens=128),
         "paper": TextRecipe(None, 2_500, None, 50, 32, 0.88, max_tokens=512),

@@ -49,10 +49,7 @@ class ScaledTask(Task):
         self.target_accuracy = recipe.target_accuracy
         stored = stored_rows(self.name, self.hub, data, self._read)
         labels = {part: stored.tensors[f"{part}_labels"] for part in PARTS}
-        drawn = draw_rows(
-            self.name, {part: own.numpy() for part, own in labels.items()}, recipe, seed
-        )
-        rows = {split: torch.from_numpy(own) for split, own in drawn.items()}
+        rows = draw_rows(self.name, labels, recipe, seed)
         self._labels = {split: labels[part_of(split)][own] for split, own in rows.items()}
         self._about = {
             "scale": self.scale,

@@ -23,6 +23,7 @@ class Sst2(TextTask):
     column = "sentence"
     parts: ClassVar[Mapping[Part, str]] = {"train": "train", "test": "validation"}
     recipes: ClassVar[Mapping[Scale, TextRecipe]] = {
+        # training, validation and test rows, epochs, batch size, target accuracy
         "smoke": TextRecipe(32, 16, 16, 2, 8, 0.60, max_tokens=16),
         "quick": TextRecipe(3_000, 400, None, 2, 32, 0.80, max_tokens=32),
         "paper": TextRecipe(None, 2_000, None, 3, 32, 0.90, max_tokens=64),

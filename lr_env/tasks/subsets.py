@@ -7,7 +7,9 @@ from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from lr_env.randomness import numpy_generator
 from lr_env.tasks.base import Split
@@ -20,8 +22,8 @@ PARTS: tuple[Part, ...] = ("train", "test")
 
 
 def draw_rows(
-    name: str, labels: Mapping[Part, NDArray[np.int64]], recipe: Recipe, seed: int
-) -> dict[Split, NDArray[np.int64]]:
+    name: str, labels: Mapping[Part, Tensor], recipe: Recipe, seed: int
+) -> dict[Split, Tensor]:
     """Return row numbers: training and validation in the part train, test in the part test.
 
     The test rows are the same for every seed. Raises DataError where `recipe` takes more rows
@@ -38,10 +40,14 @@ def draw_rows(
                 f"its {part} rows are {stored[part]} where this scale takes {wanted} (a smaller "
                 "scale takes fewer)",
             )
-    sizes = (train, recipe.validation)
-    first, second = stratified_subsets(labels["train"], sizes, seed, "training rows")
-    (third,) = stratified_subsets(labels["test"], (test,), 0, "test rows")
-    return {"train": first, "validation": second, "test": third}
+    sizes, numbers = (train, recipe.validation), {part: own.numpy() for part, own in labels.items()}
+    first, second = stratified_subsets(numbers["train"], sizes, seed, "training rows")
+    (third,) = stratified_subsets(numbers["test"], (test,), 0, "test rows")
+    return {
+        "train": torch.from_numpy(first),
+        "validation": torch.from_numpy(second),
+        "test": torch.from_numpy(third),
+    }
 
 
 def stratified_subsets(

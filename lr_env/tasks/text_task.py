@@ -19,7 +19,7 @@ from lr_env.tasks.encoders import build_classifier
 from lr_env.tasks.evaluation import accuracy, binary_scores
 from lr_env.tasks.ragged import Ragged
 from lr_env.tasks.scaled import ScaledTask, part_of
-from lr_env.tasks.scales import DEFAULT_SCALE, Recipe, Scale
+from lr_env.tasks.scales import DEFAULT_SCALE, Recipe, Scale, recipe_at
 from lr_env.tasks.tokens import read_texts, token_ids
 
 WIDTH_MULTIPLE = 8
@@ -67,7 +67,10 @@ class TextTask(ScaledTask):
     ) -> None:
         if head_dropout is not None and not 0.0 <= head_dropout < 1.0:
             raise InvalidArgumentError(f"head_dropout is a share below 1, not {head_dropout}.")
-        self._model, self._head_dropout = model, head_dropout
+        known_scale, recipe = recipe_at(scale, self.recipes)
+        self.max_tokens = recipe.max_tokens
+        self._checkpoint = find_checkpoint(model, known_scale)
+        self._head_dropout = head_dropout
         self._fresh: frozenset[str] | None = None
         super().__init__(seed, data, scale)
 
@@ -78,8 +81,6 @@ class TextTask(ScaledTask):
 
     def keep(self, stored: Entry, rows: Mapping[Split, Tensor]) -> None:
         """Keep the rows' token ids."""
-        self._checkpoint = find_checkpoint(self._model, self.scale)
-        self.max_tokens = self.recipes[self.scale].max_tokens
         tokens = token_ids(stored, self._checkpoint, self.max_tokens)
         self._fill = int(tokens["fill"])
         self._texts = {
