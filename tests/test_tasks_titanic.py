@@ -15,7 +15,7 @@ from torch import nn
 
 from lr_env.errors import DataError
 from lr_env.randomness import IsolatedTorchRandomness
-from lr_env.tasks import make_task
+from lr_env.tasks import SCALES, make_task
 from lr_env.tasks.tensor_task import predict
 from lr_env.tasks.titanic import CATEGORIES, COLUMNS, NUMBERS, encode
 from lr_env.testing import check_task
@@ -41,12 +41,7 @@ def _table() -> pd.DataFrame:
     })  # fmt: skip
 
 
-@pytest.fixture(autouse=True)
-def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    # Set where they are read: the environment counts only when the packages are first imported.
-    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr("datasets.config.HF_HUB_OFFLINE", True)
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+pytestmark = pytest.mark.usefixtures("own_data_cache")
 
 
 @pytest.fixture
@@ -116,6 +111,17 @@ def test_the_task_keeps_its_promises(csv: Path) -> None:
     check_task(partial(make_task, "titanic", data=csv))
 
 
+def test_scales_differ_in_epochs_alone(csv: Path) -> None:
+    tasks = {scale: make_task("titanic", data=csv, scale=scale) for scale in SCALES}
+    assert {scale: own.epochs for scale, own in tasks.items()} == {
+        "smoke": 3, "quick": 50, "paper": 50,
+    }  # fmt: skip
+    assert make_task("titanic", data=csv).describe() == tasks["quick"].describe()
+    assert tasks["paper"].describe()["rows"]["train"] == f"36 of {ROWS} in train"
+    inputs = [own.tensors("train")[0] for own in tasks.values()]
+    assert all(torch.equal(inputs[0], own) for own in inputs)
+
+
 @pytest.mark.parametrize(
     ("column", "values", "words"),
     [
@@ -182,7 +188,7 @@ def test_a_hub_that_cannot_be_reached_is_not_asked_again(monkeypatch: pytest.Mon
 
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
     monkeypatch.setattr("datasets.config.HF_HUB_OFFLINE", False)
-    monkeypatch.setattr("huggingface_hub.HfApi.dataset_info", unreachable)
+    monkeypatch.setattr("huggingface_hub.HfApi.repo_info", unreachable)
     with pytest.raises(DataError) as caught:
         make_task("titanic")
     _assert_one_sentence_with_all_ways(str(caught.value))

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from lr_env.errors import DataError
 
@@ -57,7 +57,7 @@ def load_splits(name: str, hub: str, data: str | Path | None = None) -> Any:
         if Path(source).is_file():
             kind = "csv" if source.endswith(".csv") else "parquet"
             return datasets.load_dataset(kind, data_files={"train": source})
-        if Path(source).exists() or _hub_answers(source):
+        if Path(source).exists() or hub_answers(source, "dataset"):
             return datasets.load_dataset(source)
         with _offline():
             return datasets.load_dataset(source)
@@ -86,6 +86,23 @@ def load_table(name: str, hub: str, columns: tuple[str, ...], data: str | Path |
     return table
 
 
+def hub_answers(name: str, kind: Literal["dataset", "model"]) -> bool:
+    """Return within seconds whether the hub is there: `datasets` alone retries for minutes."""
+    from huggingface_hub import HfApi, constants
+    from huggingface_hub.errors import HfHubHTTPError
+
+    if constants.HF_HUB_OFFLINE:
+        return False
+    try:
+        HfApi().repo_info(name, repo_type=kind, timeout=5)
+    except HfHubHTTPError:
+        return True
+    except Exception:
+        # Whatever the connection raises, what was fetched before can still be used.
+        return False
+    return True
+
+
 def data_error(name: str, what: str) -> DataError:
     """Return the error of task `name`: what is wrong with its data, and all ways to give it."""
     return DataError(
@@ -100,23 +117,6 @@ def missing_package(package: str) -> DataError:
     return DataError(
         f"This task needs {package}, which is not installed: pip install 'lr-env[tasks]'."
     )
-
-
-def _hub_answers(source: str) -> bool:
-    """Return within seconds whether the hub is there: `datasets` alone retries for minutes."""
-    from huggingface_hub import HfApi, constants
-    from huggingface_hub.errors import HfHubHTTPError
-
-    if constants.HF_HUB_OFFLINE:
-        return False
-    try:
-        HfApi().dataset_info(source, timeout=5)
-    except HfHubHTTPError:
-        return True
-    except Exception:
-        # Whatever the connection raises, what was fetched before can still be used.
-        return False
-    return True
 
 
 @contextmanager

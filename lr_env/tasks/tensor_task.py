@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from lr_env.errors import DataError
 from lr_env.tasks.base import SPLITS, Split, Task
+from lr_env.tasks.evaluation import accuracy, eval_mode, on_device_of
 
 _EVAL_BATCH = 1024
 
@@ -53,7 +54,7 @@ class TensorTask(Task):
 
     def loss(self, model: nn.Module, batch: tuple[Tensor, Tensor]) -> Tensor:
         """Return the mean loss of `model` on `batch`."""
-        inputs, targets = batch
+        inputs, targets = on_device_of(model, batch)
         return self.loss_from_outputs(model(inputs), targets)
 
     def size(self, split: Split) -> int:
@@ -77,10 +78,8 @@ class TensorTask(Task):
     def metrics(self, model: nn.Module, split: Split) -> dict[str, float]:
         """Return the mean `loss` and the `accuracy` of `model` in eval mode on `split`."""
         logits, targets = predict(self, model, split)
-        return {
-            "loss": float(self.loss_from_outputs(logits, targets)),
-            "accuracy": float((logits.argmax(-1) == targets).double().mean()),
-        }
+        loss = float(self.loss_from_outputs(logits, targets))
+        return {"loss": loss, "accuracy": accuracy(logits, targets)}
 
 
 def shuffled_rows(size: int, batch_size: int, generator: torch.Generator) -> Iterator[Tensor]:
@@ -94,11 +93,7 @@ def shuffled_rows(size: int, batch_size: int, generator: torch.Generator) -> Ite
 @torch.no_grad()
 def predict(task: TensorTask, model: nn.Module, split: Split) -> tuple[Tensor, Tensor]:
     """Return logits and targets of the whole split, with `model` in eval mode meanwhile."""
-    training = model.training
-    model.eval()
-    try:
-        inputs, targets = task.tensors(split)
+    inputs, targets = on_device_of(model, task.tensors(split))
+    with eval_mode(model):
         logits = torch.cat([model(part) for part in torch.split(inputs, _EVAL_BATCH)])
-    finally:
-        model.train(training)
     return logits, targets

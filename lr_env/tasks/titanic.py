@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from lr_env.tasks.base import Split
+from lr_env.tasks.base import SPLITS, Split
+from lr_env.tasks.evaluation import accuracy, binary_scores
+from lr_env.tasks.scales import DEFAULT_SCALE, Scale, recipe_at
 from lr_env.tasks.sources import data_error, load_table, resolve_source
 from lr_env.tasks.table import (
     content_hash,
@@ -43,19 +46,26 @@ class Titanic(TensorTask):
     Args:
         seed: of the split.
         data: folder, file or hub name; see `lr_env.tasks.sources`.
+        scale: "quick" and "paper" are the same, all passengers and 50 epochs; "smoke" has 3.
 
     Raises:
+        UnknownNameError: no such scale.
         DataError: the data cannot be found or read, or a column is absent, empty or strange.
     """
 
     name = "titanic"
     overlapping_splits = True
     target_accuracy = 0.80
+    epochs_at: ClassVar[Mapping[Scale, int]] = {"smoke": 3, "quick": 50, "paper": 50}
 
-    def __init__(self, seed: int = 42, data: str | Path | None = None) -> None:
+    def __init__(
+        self, seed: int = 42, data: str | Path | None = None, scale: str = DEFAULT_SCALE
+    ) -> None:
+        self.scale, self.epochs = recipe_at(scale, self.epochs_at)
         table = load_table(self.name, HUB, COLUMNS, data)
         labels = _labels(table)
         rows = stratified_rows(labels, seed)
+        self._stored = len(labels)
         inputs = encode(_derived(_with_numbers(table)), rows["train"])
         self._source = resolve_source(self.name, HUB, data)
         self._hash = content_hash(table[list(COLUMNS)].astype(str).to_numpy(dtype="U"))
@@ -72,18 +82,23 @@ class Titanic(TensorTask):
         Precision is 0 where nobody is predicted to survive.
         """
         logits, targets = predict(self, model, split)
-        said = logits.argmax(-1) == 1
-        hits = int((said & (targets == 1)).sum())
+        scores = binary_scores(logits, targets)
         return {
             "loss": float(self.loss_from_outputs(logits, targets)),
-            "accuracy": float((logits.argmax(-1) == targets).double().mean()),
-            "precision": hits / max(int(said.sum()), 1),
-            "recall": hits / max(int((targets == 1).sum()), 1),
+            "accuracy": accuracy(logits, targets),
+            "precision": scores["precision"],
+            "recall": scores["recall"],
         }
 
     def describe(self) -> dict[str, Any]:
-        """Return sizes, source and the hash of the data."""
-        return {**super().describe(), "source": Path(self._source).name, "hash": self._hash}
+        """Return sizes, scale, source and the hash of the data."""
+        return {
+            **super().describe(),
+            "scale": self.scale,
+            "rows": {split: f"{self.size(split)} of {self._stored} in train" for split in SPLITS},
+            "source": Path(self._source).name,
+            "hash": self._hash,
+        }
 
 
 def encode(table: DataFrame, train: NDArray[np.int64]) -> NDArray[np.float64]:

@@ -1,0 +1,53 @@
+"""What tasks share when they look at a model: its mode, its device and its scores."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+
+@contextmanager
+def eval_mode(model: nn.Module) -> Iterator[None]:
+    """Put `model` into eval mode, and back into the mode that it was in."""
+    training = model.training
+    model.eval()
+    try:
+        yield
+    finally:
+        model.train(training)
+
+
+def on_device_of(model: nn.Module, batch: Any) -> Any:
+    """Return `batch`, a nest of tensors, on the device of the model's parameters."""
+    device = next((own.device for own in model.parameters()), torch.device("cpu"))
+    return _moved(batch, device)
+
+
+def binary_scores(logits: Tensor, targets: Tensor) -> dict[str, float]:
+    """Return precision, recall and F1 of class 1 of two; 0 where nothing is said or is there."""
+    said, true = logits.argmax(-1) == 1, targets == 1
+    hits = int((said & true).sum())
+    return {
+        "precision": hits / max(int(said.sum()), 1),
+        "recall": hits / max(int(true.sum()), 1),
+        "f1": 2 * hits / max(int(said.sum()) + int(true.sum()), 1),
+    }
+
+
+def accuracy(logits: Tensor, targets: Tensor) -> float:
+    """Return the share of rows whose largest logit is the target's."""
+    return float((logits.argmax(-1) == targets).double().mean())
+
+
+def _moved(batch: Any, device: torch.device) -> Any:
+    if isinstance(batch, Tensor):
+        return batch.to(device, non_blocking=True)
+    if isinstance(batch, Mapping):
+        return {key: _moved(value, device) for key, value in batch.items()}
+    if isinstance(batch, tuple | list):
+        return type(batch)(_moved(value, device) for value in batch)
+    return batch
