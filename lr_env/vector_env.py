@@ -38,7 +38,7 @@ class LayerwiseLRVectorEnv(VectorEnv[Arrays, Arrays, Arrays]):
         autoreset_mode: a `gymnasium.vector.AutoresetMode` or its value: what happens to a lane
             that ended, in the same step, in the next one, or nothing until it is reset.
         arguments: those of `LayerwiseLREnv`, with its defaults. The optimizer is `adam`,
-            `adamw`, `rmsprop` or `sgd`.
+            `adamax`, `adamw`, `rmsprop` or `sgd`.
 
     Raises:
         LrEnvError: one of its subclasses for every argument that cannot be used.
@@ -177,8 +177,8 @@ def _settings(chosen: Mapping[str, Any], total_steps: int) -> StackSettings:
     """Return the stack's settings that the single environment's arguments mean."""
     if not isinstance(chosen["optimizer"], str):
         raise InvalidArgumentError(
-            "Stacked trainings take an optimizer by name (adam, adamw, rmsprop or sgd): ask "
-            "make_vec for vectorization_mode='sync' with one of your own."
+            "Stacked trainings take an optimizer by name (adam, adamax, adamw, rmsprop or sgd): "
+            "ask make_vec for vectorization_mode='sync' with one of your own."
         )
     same = (
         "base_lr", "steps_per_action", "batch_size", "reward_kind", "gamma", "validation_samples",
