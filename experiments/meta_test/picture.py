@@ -25,10 +25,10 @@ def final_losses(summary: dict[str, Any]) -> bytes:
     entries = summary["entries"]
     rows = -(-len(entries) // COLUMNS)
     figure = Figure(figsize=(13, 2.7 * rows + 0.7), layout="constrained")
-    panels = figure.subplots(rows, COLUMNS, squeeze=False).flat
+    panels = list(figure.subplots(rows, COLUMNS, squeeze=False).flat)
     for panel, (name, entry) in zip(panels, entries.items(), strict=False):
         _draw(panel, name, entry)
-    for panel in list(panels)[len(entries) :]:
+    for panel in panels[len(entries) :]:
         panel.set_visible(False)
     first = figure.axes[0]
     figure.legend(
