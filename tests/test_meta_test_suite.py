@@ -136,7 +136,7 @@ def test_part_a_scores_policies_as_meta_training_does() -> None:
     entries = [entry for entry in part_a() if entry.name == "a-wide-mlp"]
     (potentials,) = score_identity(make_policy(), entries, 5)
     low, high = potentials[0], potentials[2]
-    assert len(potentials) == entries[0].lanes == 9
+    assert len(potentials) == entries[0].lanes == 12
     assert low == pytest.approx(0.0, abs=0.05)  # nothing is learned from a rate of 1e-5
     assert high != low
 

@@ -27,7 +27,7 @@ VALIDATION_SAMPLES = 128
 CONTROL_RATES = (1e-5, 1e-4, 1e-3, 1e-2)
 """Base rates of the controls that work on top of one."""
 PART_A_RATES = (1e-5, 3e-4, 1e-2)
-PART_A_SEEDS = 3
+PART_A_SEEDS = 4
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,7 @@ def part_b(names: tuple[str, ...] = ()) -> list[MetaTestEntry]:
 PART_A = (
     MetaTestEntry(
         "averaged-cnn",
-        MetaTestSpec("gratings", "averaged_cnn", 2, 6, 2, 4, 1500, 512),
+        MetaTestSpec("gratings", "averaged_cnn", 2, 6, 2, 4, 1500, 512, label_noise=0.1),
         "scratch", "adam", 100, 4,
         "convolutions of stride 1 and an average over places, on gratings",
     ),
@@ -130,7 +130,9 @@ PART_A = (
     ),
     MetaTestEntry(
         "sequence",
-        MetaTestSpec("copy_first", "transformer", 1, 14, 9, 4, 1000, 512, batch_size=16),
+        MetaTestSpec(
+            "copy_first", "transformer", 1, 14, 9, 4, 1000, 512, batch_size=16, label_noise=0.1
+        ),
         "scratch", "adam", 200, 4,
         "a pre-LayerNorm transformer that has to find the first token",
     ),
