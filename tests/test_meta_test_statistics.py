@@ -185,6 +185,8 @@ def test_lr_star_is_the_rate_with_the_lowest_mean_log_loss_and_adamax_takes_adam
     other[6] = -1.0
     assert best_rate([one, other]) == pytest.approx(QUARTERS[6], rel=1e-2)
     assert best_rate([one]) == pytest.approx(QUARTERS[4], rel=1e-2)
+    vanishing = [-20.0 if rate == QUARTERS[12] else -5.0 for rate in QUARTERS]
+    assert best_rate([one, vanishing]) == pytest.approx(QUARTERS[4], rel=1e-2)
     file = tmp_path / "lr_star.json"
     file.write_text('{"adam": 0.002, "by_kind": {"finetuning": {"adam": 0.0005}}}')
     assert load_lr_star("adamax", path=file) == 0.002

@@ -33,6 +33,8 @@ LR_STAR_FILE = Path(__file__).parent.parent / "lr_star.json"
 OPTIMIZERS = ("adam", "adamw", "sgd", "rmsprop")
 RATES = tuple(10 ** (-5 + quarter / 4) for quarter in range(17))
 SPECS_SEED, STEPS = 77, 300
+FLOOR = 0.01
+"""Nats below which a loss counts as this one: a single spec whose loss vanishes would rule all."""
 
 
 @dataclass(frozen=True)
@@ -82,6 +84,7 @@ def find(config: LRStarConfig) -> None:
         "by_kind": {kind: best[kind] for kind in best if kind != "all"},
         "provenance": {
             "about": "the rate with the lowest mean final log validation loss under a cosine",
+            "floor": FLOOR,
             "rates": list(RATES),
             "steps": STEPS,
             "specs": [spec.to_dict() for spec in specs],
@@ -111,8 +114,9 @@ def measure(job: Job) -> dict[str, list[float]]:
 
 
 def best_rate(log_losses_by_spec: Sequence[Sequence[float]]) -> float:
-    """Return the grid's rate with the lowest mean over specs."""
-    mean = torch.tensor(log_losses_by_spec, dtype=torch.float64).mean(0)
+    """Return the grid's rate with the lowest mean over specs, losses counted as above `FLOOR`."""
+    table = torch.tensor(log_losses_by_spec, dtype=torch.float64).clamp(min=math.log(FLOOR))
+    mean = table.mean(0)
     return float(f"{RATES[int(mean.argmin())]:.3g}")
 
 
