@@ -20,7 +20,7 @@ SUITE_VERSION = 1
 Role = Literal["scratch", "overfitting", "finetuning"]
 RATES = (1e-5, 3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1)
 """Base rates on a half-decade grid."""
-SEEDS, TUNING_SEEDS = 10, 5
+SEEDS, TUNING_SEEDS = 16, 5
 VALIDATION_SAMPLES = 128
 """Of the loss that an agent may be shown; the figures reported are of the whole split."""
 
