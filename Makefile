@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 
 # Taken literally ($ and quotes too) and handed to the commands through the environment, so that
 # the shell never parses what the user wrote.
-GIVEN := ALGO STEPS MINUTES SEED RESUME OUT NAME TASK SEEDS POLICY ARMS PYTHON HOLD
+GIVEN := ALGO STEPS MINUTES SEED RESUME OUT NAME TASK SEEDS POLICY ARMS ENTRIES PYTHON HOLD
 $(foreach name,$(GIVEN),$(eval override $(name) := $$(value $(name))))
 export $(GIVEN)
 
@@ -15,7 +15,7 @@ option = $${$(2):+$(1) "$$$(2)"}
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup train-agent eval test test-slow lint format type check bench lock clean
+.PHONY: help setup train-agent eval meta-test test test-slow lint format type check bench lock clean
 
 help: ## List the targets (this page)
 	@awk 'BEGIN {FS = ":[^#]*## "} /^[a-z][a-z-]*:.*## / {printf "  %-12s %s\n", $$1, $$2}' Makefile
@@ -52,6 +52,10 @@ train-agent: $(STAMP) ## Meta-train an agent and export its frozen policy [ALGO=
 eval: $(STAMP) ## Compare the frozen agent with the baselines and write a report [TASK= SEEDS= POLICY= ARMS=]
 	@$(PY) -m experiments.evaluate $(call option,--task,TASK) $(call option,--seeds,SEEDS) \
 	  $(call option,--policy,POLICY) $(call option,--arms,ARMS)
+
+meta-test: $(STAMP) ## Evaluate policies outside their meta-training family, with controls [POLICY= ENTRIES= SEEDS=]
+	@$(PY) -m experiments.meta_test $(call option,--policy,POLICY) \
+	  $(call option,--entries,ENTRIES) $(call option,--seeds,SEEDS)
 
 test: $(STAMP) ## Run the tests (offline, on the CPU, minutes)
 	@$(PY) -m pytest

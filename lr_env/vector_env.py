@@ -42,7 +42,7 @@ class LayerwiseLRVectorEnv(VectorEnv[Arrays, Arrays, Arrays]):
         compile: whether to compile the trainings: several times as fast on small networks,
             after up to a minute at the start; needs a C++ compiler.
         arguments: those of `LayerwiseLREnv`, with its defaults. The optimizer is `adam`,
-            `adamw`, `rmsprop` or `sgd`.
+            `adamax`, `adamw`, `rmsprop` or `sgd`.
 
     Raises:
         LrEnvError: one of its subclasses for every argument that cannot be used.
@@ -193,8 +193,8 @@ def _settings(chosen: Mapping[str, Any], total_steps: int) -> StackSettings:
     """Return the stack's settings that the single environment's arguments mean."""
     if not isinstance(chosen["optimizer"], str):
         raise InvalidArgumentError(
-            "Stacked trainings take an optimizer by name (adam, adamw, rmsprop or sgd): ask "
-            "make_vec for vectorization_mode='sync' with one of your own."
+            "Stacked trainings take an optimizer by name (adam, adamax, adamw, rmsprop or sgd): "
+            "ask make_vec for vectorization_mode='sync' with one of your own."
         )
     same = (
         "base_lr", "steps_per_action", "batch_size", "reward_kind", "gamma", "validation_samples",

@@ -10,8 +10,8 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 TARGETS = (
-    "setup", "train-agent", "eval", "test", "test-slow", "lint", "format", "type", "check",
-    "bench", "lock", "clean", "help",
+    "setup", "train-agent", "eval", "meta-test", "test", "test-slow", "lint", "format", "type",
+    "check", "bench", "lock", "clean", "help",
 )  # fmt: skip
 
 pytestmark = pytest.mark.skipif(shutil.which("make") is None, reason="needs make")
@@ -79,6 +79,12 @@ def test_every_target_can_be_planned(target: str, checkout: Path) -> None:
             ["eval", "TASK=titanic", "SEEDS=10", "POLICY=ppo-v0", "ARMS=adam,agent"],
             ["-m", "experiments.evaluate", "--task", "titanic", "--seeds", "10",
              "--policy", "ppo-v0", "--arms", "adam,agent"],
+        ),
+        (["meta-test"], ["-m", "experiments.meta_test"]),
+        (
+            ["meta-test", "POLICY=ppo-v0 runs/a", "ENTRIES=scenes,topics", "SEEDS=5"],
+            ["-m", "experiments.meta_test", "--policy", "ppo-v0 runs/a",
+             "--entries", "scenes,topics", "--seeds", "5"],
         ),
         (["test"], ["-m", "pytest"]),
         (["test-slow"], ["-m", "pytest", "-m", "slow"]),

@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 import torch
 
+from lr_env.action import Envelope
 from lr_env.env import LayerwiseLREnv
+from lr_env.errors import InvalidArgumentError
 from lr_env.stack import Stack, StackSettings
 from lr_env.stack.stack import TaskFactory
 from tests.toys import ToyTask
@@ -55,7 +57,7 @@ def _largest_gap(task: TaskFactory, settings: StackSettings, decisions: int) -> 
 
 
 @pytest.mark.parametrize("task", [LAYERNORM, BATCHNORM], ids=["layernorm", "batchnorm"])
-@pytest.mark.parametrize("optimizer", ["adam", "adamw", "sgd", "rmsprop"])
+@pytest.mark.parametrize("optimizer", ["adam", "adamax", "adamw", "sgd", "rmsprop"])
 def test_lanes_equal_single_environments_in_float64(task: TaskFactory, optimizer: str) -> None:
     gap, ended = _largest_gap(task, _settings(optimizer, "linear", torch.float64), 50)
     assert gap <= 1e-6
@@ -80,3 +82,28 @@ def test_a_diverged_lane_ends_at_the_floor_and_begins_anew() -> None:
         assert (outcome.terminated[outcome.diverged]).all()
         ended |= outcome.diverged
     assert ended.all()
+
+
+def test_lanes_of_one_seed_are_the_same_training_from_different_rates() -> None:
+    rates = (1e-4, 1e-4, 1e-2)
+    settings = StackSettings(lane_rates=rates, total_steps=20, envelope=Envelope(z_init="zero"))
+    stack = Stack(LAYERNORM, 3, settings)
+    stack.begin(torch.ones(3, dtype=torch.bool), [4, 4, 4])
+    assert stack.base_lr.tolist() == list(rates)
+    assert len(set(stack.initial_loss.tolist())) == 1
+    stack.advance(torch.zeros(3, len(stack.layers)))
+    loss = stack.validation_loss
+    assert loss[0] == loss[1]
+    assert loss[0] != loss[2]
+    with pytest.raises(InvalidArgumentError, match="2 lanes"):
+        Stack(LAYERNORM, 2, settings)
+
+
+def test_the_whole_validation_split_is_every_sample_of_it() -> None:
+    few = Stack(LAYERNORM, 2, StackSettings(validation_samples=8, total_steps=20))
+    all_of_it = Stack(LAYERNORM, 2, StackSettings(validation_samples=32, total_steps=20))
+    for stack in (few, all_of_it):
+        stack.reset(1)
+        stack.advance(torch.zeros(2, len(stack.layers)))
+    assert torch.allclose(few.whole_validation_loss(), all_of_it.validation_loss)
+    assert not torch.allclose(few.whole_validation_loss(), few.validation_loss)

@@ -12,6 +12,8 @@ CASES = [
     ("adam", {}),
     ("adam", {"weight_decay": 0.1, "betas": (0.8, 0.95), "eps": 1e-6}),
     ("adamw", {"weight_decay": 0.1}),
+    ("adamax", {}),
+    ("adamax", {"weight_decay": 0.1, "betas": (0.8, 0.95), "eps": 1e-6}),
     ("sgd", {}),
     ("sgd", {"momentum": 0.0, "weight_decay": 0.01}),
     ("rmsprop", {"alpha": 0.9, "weight_decay": 0.01}),

@@ -45,7 +45,8 @@ class Lanes:
     def draw(self, lane: int) -> Instance:
         """Draw the lane's next instance and set its clock to 0."""
         settings = self._settings
-        instance = draw_instance(self._random[lane], settings.base_lr)
+        rates = settings.lane_rates
+        instance = draw_instance(self._random[lane], rates[lane] if rates else settings.base_lr)
         # From the instance's own seed: the single environment draws nothing but the instance.
         random = numpy_generator(instance.seed, "lane")
         horizon = settings.total_steps

@@ -85,6 +85,24 @@ class StackedAdamW(StackedAdam):
     decoupled = True
 
 
+class StackedAdamax(StackedAdam):
+    """Adam in the infinity norm (Kingma and Ba 2015, algorithm 2), epsilon where torch has it."""
+
+    slots = ("exp_avg", "exp_inf")
+
+    def update(
+        self, params: Tensor, grad: Tensor, state: State, lr: Tensor, factors: Tensor
+    ) -> None:
+        """See the base class."""
+        beta1, beta2 = self.arguments["betas"]
+        if self.arguments["weight_decay"]:
+            grad = grad.add(params, alpha=self.arguments["weight_decay"])
+        state["exp_avg"].lerp_(grad, 1.0 - beta1)
+        largest = state["exp_inf"].mul_(beta2).maximum(grad.abs().add(self.arguments["eps"]))
+        state["exp_inf"].copy_(largest)
+        params.sub_(state["exp_avg"].div(state["exp_inf"]).mul_(lr * factors[:, :1]))
+
+
 class StackedSGD(StackedOptimizer):
     """SGD with heavy-ball momentum, as torch writes it."""
 
@@ -125,6 +143,7 @@ class StackedRMSprop(StackedOptimizer):
 
 STACKED_OPTIMIZERS: dict[str, type[StackedOptimizer]] = {
     "adam": StackedAdam,
+    "adamax": StackedAdamax,
     "adamw": StackedAdamW,
     "rmsprop": StackedRMSprop,
     "sgd": StackedSGD,

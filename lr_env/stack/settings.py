@@ -19,9 +19,11 @@ class StackSettings:
     """What all trainings of a stack share, and the ranges that each draws from.
 
     Attributes:
-        optimizer: `adam`, `adamw`, `rmsprop` or `sgd`.
+        optimizer: `adam`, `adamax`, `adamw`, `rmsprop` or `sgd`.
         optimizer_arguments: handed on to it.
         base_lr: base rate, or the range that it is drawn from log-uniformly.
+        lane_rates: the base rate of every lane in place of `base_lr`; lanes of one seed are then
+            the same training from different rates.
         schedules: base schedules to draw from, by name or as functions.
         total_steps: mini-batches of a training, or a range (low, high) drawn log-uniformly.
         steps_per_action: mini-batches from decision to decision.
@@ -40,6 +42,7 @@ class StackSettings:
     optimizer: str = "adam"
     optimizer_arguments: Mapping[str, Any] = field(default_factory=dict)
     base_lr: BaseRate = 1e-3
+    lane_rates: tuple[float, ...] | None = None
     schedules: tuple[str | Schedule, ...] = ("constant",)
     total_steps: int | tuple[int, int] = 500
     steps_per_action: int = 5

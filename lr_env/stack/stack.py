@@ -89,6 +89,7 @@ class Stack:
 
     def __init__(self, task: TaskFactory, num: int, settings: StackSettings) -> None:
         check_base_lr(settings.base_lr)
+        _check_lane_rates(settings.lane_rates, num)
         check_reward(settings.reward_kind, settings.gamma)
         if num < 1:
             raise InvalidArgumentError(f"A stack has at least 1 training, not {num}.")
@@ -105,6 +106,7 @@ class Stack:
         self._data = StackedData(first, num, batch_size, settings.dtype)
         batches = validation_batches(settings.validation_samples, first.size("validation"))
         self._validation_samples = math.prod(batches)
+        self._validation_size = first.size("validation")
         self._model = StackedModel(template, first.loss_from_outputs)
         self._optimizer = build_stacked_optimizer(settings.optimizer, settings.optimizer_arguments)
         flat = torch.zeros((num, self._model.size), dtype=settings.dtype)
@@ -182,6 +184,15 @@ class Stack:
     def initial_loss(self) -> Tensor:
         """The validation loss that every lane began with `[N]`."""
         return self._initial_loss.clone()
+
+    def whole_validation_loss(self) -> Tensor:
+        """Return every lane's loss on its whole validation split `[N]`, in eval mode."""
+        own = self._tensors
+        inputs, targets = self._data.validation(self._validation_size, slice(None))
+        # In parts: all lanes' activations on thousands of samples would not fit in a cache.
+        parts = zip(torch.split(inputs, 256, 1), torch.split(targets, 256, 1), strict=True)
+        losses = [self._model.evaluate(own.flat, own.buffers, x, y) * y.shape[1] for x, y in parts]
+        return torch.stack(losses).sum(0) / self._validation_size
 
     def reset(self, seed: int | None = None) -> Tensor:
         """Begin all trainings anew, lane i seeded with `seed + i`; return `[N, L, F]`."""
@@ -371,3 +382,12 @@ class Stack:
         memory = remember(self._memory.take(rows), signals)
         self._memory = self._memory.put(rows, memory)
         return features(memory, signals, self._table)
+
+
+def _check_lane_rates(rates: tuple[float, ...] | None, num: int) -> None:
+    if rates is not None and len(rates) != num:
+        raise InvalidArgumentError(
+            f"lane_rates holds a rate for each of the {num} lanes, not {len(rates)}."
+        )
+    for rate in rates or ():
+        check_base_lr(rate)

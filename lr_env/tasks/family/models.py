@@ -60,20 +60,21 @@ def _cnn(spec: FamilySpec) -> nn.Sequential:
 
 
 class UnfoldedConv2d(nn.Conv2d):
-    """A 3x3 convolution of stride 2 as one matrix product: vmap makes slow grouped ones else."""
+    """A padded 3x3 convolution as one matrix product: vmap makes slow grouped ones else."""
 
     def forward(self, input: Tensor) -> Tensor:
-        """Map `[n, channels, h, w]` to `[n, out_channels, h / 2, w / 2]`."""
+        """Map `[n, channels, h, w]` to `[n, out_channels, h / stride, w / stride]`."""
         height, width = input.shape[-2:]
+        stride = self.stride[0]
         padded = nn.functional.pad(input, (1, 1, 1, 1))
         patches = torch.cat([
-            padded[..., row : row + height : 2, column : column + width : 2]
+            padded[..., row : row + height : stride, column : column + width : stride]
             for row in range(3) for column in range(3)
         ], -3).flatten(-2)  # fmt: skip
         maps = self.weight.permute(0, 2, 3, 1).flatten(1) @ patches
         if self.bias is not None:
             maps = maps + self.bias.unsqueeze(-1)
-        return maps.reshape(*maps.shape[:-1], height // 2, width // 2)
+        return maps.reshape(*maps.shape[:-1], height // stride, width // stride)
 
 
 class ResidualBlock(nn.Module):
@@ -101,7 +102,9 @@ class TokenEncoder(nn.Module):
         super().__init__()
         self.embedding = nn.Embedding(VOCABULARY, spec.width)
         self.position = nn.Embedding(spec.size, spec.width)
-        self.blocks = nn.Sequential(*(EncoderBlock(spec) for _ in range(spec.depth)))
+        self.blocks = nn.Sequential(
+            *(EncoderBlock(spec.width, spec.activation) for _ in range(spec.depth))
+        )
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Map tokens `[n, t]` to `[n, width]`."""
@@ -115,26 +118,29 @@ class EncoderBlock(nn.Module):
 
     heads = 2
 
-    def __init__(self, spec: FamilySpec) -> None:
+    def __init__(self, width: int, activation: str) -> None:
         super().__init__()
-        self.mix = nn.Linear(spec.width, 3 * spec.width)
-        self.out = nn.Linear(spec.width, spec.width)
-        self.norm_attention = nn.LayerNorm(spec.width)
+        self.mix = nn.Linear(width, 3 * width)
+        self.out = nn.Linear(width, width)
+        self.norm_attention = nn.LayerNorm(width)
         self.forward_layer = nn.Sequential(
-            nn.Linear(spec.width, 2 * spec.width),
-            _ACTIVATIONS[spec.activation](),
-            nn.Linear(2 * spec.width, spec.width),
+            nn.Linear(width, 2 * width), _ACTIVATIONS[activation](), nn.Linear(2 * width, width)
         )
-        self.norm_forward = nn.LayerNorm(spec.width)
+        self.norm_forward = nn.LayerNorm(width)
 
     def forward(self, hidden: Tensor) -> Tensor:
         """Map `[n, t, width]` to the same shape."""
+        hidden = self.norm_attention(hidden + self.attend(hidden))
+        normed: Tensor = self.norm_forward(hidden + self.forward_layer(hidden))
+        return normed
+
+    def attend(self, hidden: Tensor) -> Tensor:
+        """Return what every token gathers from all of them, `[n, t, width]`."""
         shape = (*hidden.shape[:-1], self.heads, hidden.shape[-1] // self.heads)
         query, key, value = (
             part.reshape(shape).transpose(-2, -3) for part in self.mix(hidden).chunk(3, -1)
         )
         weights = (query @ key.transpose(-1, -2) / math.sqrt(shape[-1])).softmax(-1)
         attended = (weights @ value).transpose(-2, -3).reshape(hidden.shape)
-        hidden = self.norm_attention(hidden + self.out(attended))
-        normed: Tensor = self.norm_forward(hidden + self.forward_layer(hidden))
-        return normed
+        gathered: Tensor = self.out(attended)
+        return gathered

@@ -1,0 +1,1 @@
+"""`python -m experiments.meta_test`: what a policy is worth outside its meta-training family."""

@@ -1,0 +1,59 @@
+"""What the meta-test can be told; every field is a command-line flag."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from lr_env.errors import InvalidArgumentError
+from lr_env.meta_test import part_b
+from lr_env.meta_test.suite import SEEDS
+from lr_env.policy import DEFAULT_POLICY
+
+FEWEST_SEEDS = 3
+
+
+@dataclass(frozen=True)
+class MetaTestConfig:
+    """Evaluate frozen policies on part B of the meta-test suite (docs/meta-test.md)."""
+
+    policy: tuple[str, ...] = (DEFAULT_POLICY,)
+    """Shipped policies by name, or paths of policy folders, separated by spaces or commas."""
+    entries: tuple[str, ...] = ()
+    """Entries of the suite; all if not given."""
+    seeds: int = SEEDS
+    """Paired seeds of every cell."""
+    out: Path = Path("runs/meta-test")
+    """Folder that records and reports are kept in."""
+    workers: int | None = None
+    """Processes, of one thread each; the number of cores if not given."""
+
+    def __post_init__(self) -> None:
+        if self.seeds < FEWEST_SEEDS:
+            raise InvalidArgumentError(
+                f"seeds must be at least {FEWEST_SEEDS}, not {self.seeds}: fewer give no interval."
+            )
+        if self.workers is not None and self.workers < 1:
+            raise InvalidArgumentError(f"workers must be above zero, not {self.workers}.")
+        if not self.policies:
+            raise InvalidArgumentError("Name at least one policy.")
+        part_b(self.entry_names)
+
+    @property
+    def policies(self) -> tuple[str, ...]:
+        """The policies, each once."""
+        return _words(self.policy)
+
+    @property
+    def entry_names(self) -> tuple[str, ...]:
+        """The entries' names, each once."""
+        return _words(self.entries)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values."""
+        return {**asdict(self), "out": str(self.out)}
+
+
+def _words(given: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(" ".join(given).replace(",", " ").split()))

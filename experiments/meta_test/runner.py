@@ -1,0 +1,169 @@
+"""The meta-test of several policies: what is missing is run, what is there is reported."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from rich.console import Console
+
+from experiments.meta_test.bars import judge
+from experiments.meta_test.cells import (
+    Cell,
+    FamilyTrial,
+    baseline_cells,
+    dependent_cells,
+    family_trials,
+    policy_cells,
+    run_job,
+    same_kind,
+)
+from experiments.meta_test.config import MetaTestConfig
+from experiments.meta_test.pool import run_jobs
+from experiments.meta_test.report import write_comparison, write_report
+from experiments.meta_test.store import Store
+from experiments.meta_test.summary import compare_controls, summarise_entry
+from lr_env import files
+from lr_env.meta_test import RATES, SUITE_VERSION, MetaTestEntry
+from lr_env.meta_test.pilots import averaged
+from lr_env.policy import FrozenPolicy, policy_names
+from lr_env.provenance import describe_run
+
+Job = Cell | FamilyTrial
+
+
+class MetaTest:
+    """A suite's jobs for several policies, in two waves: some controls need the agent's records.
+
+    Args:
+        config: of the run.
+        entries: of the suite.
+        rates: base rates.
+        family: trials that each policy's average schedule is made of.
+    """
+
+    def __init__(
+        self,
+        config: MetaTestConfig,
+        entries: Sequence[MetaTestEntry],
+        rates: tuple[float, ...] = RATES,
+        family: int = 10,
+    ) -> None:
+        self._config, self._entries, self._rates, self._family = config, entries, rates, family
+        self._console = Console()
+        # Broken policies are refused before any training begins.
+        self._policies = {given: FrozenPolicy.load(given) for given in config.policies}
+        self._folders = {
+            given: config.out / _label(given, policy) for given, policy in self._policies.items()
+        }
+        self._baselines = Store(config.out / "baselines", None)
+        self._stores = {
+            given: Store(self._folders[given] / "records", policy)
+            for given, policy in self._policies.items()
+        }
+        self._records: dict[tuple[str | None, str], dict[str, Any]] = {}
+
+    def run(self) -> list[dict[str, Any]]:
+        """Run what is missing, write the reports and return the summaries."""
+        seeds, rates = self._config.seeds, self._rates
+        first: list[Job] = []
+        for entry in self._entries:
+            first += baseline_cells(entry, seeds, rates)
+            for given in self._policies:
+                first += policy_cells(entry, seeds, rates, given)
+        for given in self._policies:
+            first += family_trials(given, self._family)
+        self._complete("trainings", first)
+        self._complete("controls made of them", self._dependent())
+        provenance = describe_run(self._config.to_dict())
+        summaries = [self._report(given, provenance) for given in self._policies]
+        if len(summaries) > 1:
+            write_comparison(self._config.out / "comparison.md", summaries, self._console)
+        return summaries
+
+    def _dependent(self) -> list[Job]:
+        jobs: list[Job] = []
+        for given in self._policies:
+            trials = family_trials(given, self._family)
+            for entry in self._entries:
+                sums = [
+                    self._records[given, trial.name]["schedule"]
+                    for trial in trials
+                    if same_kind(trial.spec.optimizer, entry.optimizer)
+                ]
+                agent = self._records[given, f"{entry.name}/agent"]
+                jobs += dependent_cells(
+                    entry, self._config.seeds, self._rates, given, agent, averaged(sums)
+                )
+        return jobs
+
+    def _complete(self, what: str, jobs: Sequence[Job]) -> None:
+        """Find every job's record, or run it."""
+        for job in jobs:
+            record = self._store(job).load(job)
+            if record is not None:
+                self._records[job.policy, job.name] = record
+        missing = [job for job in jobs if (job.policy, job.name) not in self._records]
+        self._console.print(
+            f"Meta-test, {what}: {len(jobs)} jobs, {len(jobs) - len(missing)} done before.",
+            highlight=False,
+        )
+
+        def save(job: Job, record: dict[str, Any]) -> None:
+            self._store(job).save(job, record)
+            self._records[job.policy, job.name] = record
+
+        run_jobs(
+            missing, run_job, save, workers=self._config.workers, console=self._console,
+            cost=lambda job: job.cost,
+        )  # fmt: skip
+
+    def _store(self, job: Job) -> Store:
+        return self._baselines if job.policy is None else self._stores[job.policy]
+
+    def _report(self, given: str, provenance: Mapping[str, Any]) -> dict[str, Any]:
+        records = {entry.name: self._of(given, entry) for entry in self._entries}
+        adam = {entry.name: records[entry.name] for entry in self._entries if entry.adam_like}
+        entries = {
+            entry.name: summarise_entry(entry, records[entry.name]) for entry in self._entries
+        }
+        controls = compare_controls(adam) if adam else {}
+        own = [record for (whose, _), record in self._records.items() if whose in (given, None)]
+        summary = {
+            "policy": self._folders[given].name,
+            "weights_sha256": self._policies[given].card["weights_sha256"],
+            "suite": SUITE_VERSION,
+            "seeds": self._config.seeds,
+            "rates": list(self._rates),
+            "bars": [bar.to_dict() for bar in judge(entries, controls)],
+            "entries": entries,
+            "controls": controls,
+            "seconds": sum(record["seconds"] for record in own),
+            "baseline_seconds": sum(
+                record["seconds"] for (whose, _), record in self._records.items() if whose is None
+            ),
+            "provenance": provenance,
+            "date": datetime.now(UTC).strftime("%Y-%m-%d"),
+        }
+        folder = files.ensure_folder(self._folders[given])
+        self._console.print(f"\n{summary['policy']}", style="bold")
+        write_report(folder, summary, self._console)
+        self._console.print(f"Report: {folder / 'report.md'}", soft_wrap=True)
+        return summary
+
+    def _of(self, given: str, entry: MetaTestEntry) -> dict[str, dict[str, Any]]:
+        """Return the entry's records by arm."""
+        prefix = f"{entry.name}/"
+        return {
+            name.removeprefix(prefix): record
+            for (whose, name), record in self._records.items()
+            if whose in (given, None) and name.startswith(prefix)
+        }
+
+
+def _label(given: str, policy: FrozenPolicy) -> str:
+    """Return the name of a policy's folder: many runs export a policy of the same name."""
+    if given in policy_names():
+        return given
+    return f"{policy.name}-{policy.card['weights_sha256'][:8]}"

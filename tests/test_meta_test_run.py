@@ -1,0 +1,163 @@
+"""The meta-test's runner on a tiny suite: complete, resumable, paired, and its reports."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from experiments.meta_test import runner
+from experiments.meta_test.__main__ import meta_test
+from experiments.meta_test.cells import Cell, run_job
+from experiments.meta_test.config import MetaTestConfig
+from experiments.meta_test.pool import run_jobs
+from experiments.meta_test.runner import MetaTest
+from lr_env.command_line import run_command
+from lr_env.errors import InvalidArgumentError, UnknownNameError
+from lr_env.meta_test.spec import MetaTestSpec
+from lr_env.meta_test.suite import MetaTestEntry
+from tests.toys import make_policy
+
+RATES = (1e-4, 1e-3, 1e-2)
+TINY = [
+    MetaTestEntry(
+        "waves", MetaTestSpec("waves", "mlp", 1, 8, 4, 3, 100, 64), "scratch", "adam", 20, 4, "-"
+    ),
+    MetaTestEntry(
+        "noise", MetaTestSpec("shells", "mlp", 1, 8, 4, 3, 60, 64, label_noise=0.3),
+        "overfitting", "adamax", 20, 4, "-",
+    ),
+]  # fmt: skip
+
+
+@pytest.fixture
+def at_once(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Run jobs in this process; return the names of those run."""
+    names: list[str] = []
+
+    def run_here(jobs, work, save, **_):  # type: ignore[no-untyped-def]
+        for job in jobs:
+            names.append(job.name)
+            save(job, work(job))
+
+    monkeypatch.setattr(runner, "run_jobs", run_here)
+    return names
+
+
+def config(folder: Path, *policies: str) -> MetaTestConfig:
+    return MetaTestConfig(policy=policies, seeds=3, out=folder / "out", workers=1)
+
+
+def policies(folder: Path) -> list[str]:
+    for seed in (0, 1):
+        make_policy(seed=seed).save(folder / f"policy{seed}")
+    return [str(folder / f"policy{seed}") for seed in (0, 1)]
+
+
+def test_a_run_is_complete_and_the_next_one_runs_nothing(
+    tmp_path: Path, at_once: list[str]
+) -> None:
+    given = policies(tmp_path)[0]
+    (first,) = MetaTest(config(tmp_path, given), TINY, RATES, family=1).run()
+    assert len(at_once) == len(set(at_once)) == 2 * 15 + 1
+    folder = tmp_path / "out" / first["policy"]
+    assert json.loads((folder / "summary.json").read_text()) == json.loads(json.dumps(first))
+    report = (folder / "report.md").read_text()
+    assert all(bar["name"] in report for bar in first["bars"])
+    assert [bar["passed"] is None for bar in first["bars"]].count(True) == 1  # no fine-tuning
+    assert (folder / "final-losses.png").read_bytes().startswith(b"\x89PNG")
+    at_once.clear()
+    (second,) = MetaTest(config(tmp_path, given), TINY, RATES, family=1).run()
+    assert at_once == []
+    assert second["entries"] == first["entries"]
+    assert second["controls"] == first["controls"]
+
+
+def test_broken_records_are_run_again_and_another_policy_shares_the_baselines(
+    tmp_path: Path, at_once: list[str]
+) -> None:
+    one, other = policies(tmp_path)
+    (first,) = MetaTest(config(tmp_path, one), TINY, RATES, family=1).run()
+    records = tmp_path / "out" / first["policy"] / "records"
+    (records / "waves" / "random.json").write_text("{")
+    edited = tmp_path / "out" / "baselines" / "noise" / "cosine.json"
+    edited.write_text(edited.read_text().replace("false", "true", 1))
+    at_once.clear()
+    both = MetaTest(config(tmp_path, one, other), TINY, RATES, family=1).run()
+    assert at_once.count("waves/random") == 2
+    assert at_once.count("noise/cosine") == 1
+    assert at_once.count("waves/cosine") == 0
+    assert at_once.count("waves/agent") == 1
+    assert [summary["policy"] for summary in both] != [first["policy"]] * 2
+    comparison = (tmp_path / "out" / "comparison.md").read_text()
+    assert all(summary["policy"] in comparison for summary in both)
+
+
+def test_the_agents_record_changes_with_the_seeds_and_not_with_what_else_is_run(
+    tmp_path: Path, at_once: list[str]
+) -> None:
+    given = policies(tmp_path)[0]
+    pair = MetaTest(config(tmp_path, given), TINY, RATES, family=1).run()
+    alone = MetaTest(config(tmp_path / "b", given), TINY[:1], RATES, family=1).run()
+    for arm in ("agent", "fixed", "replay"):
+        own = [summary[0]["entries"]["waves"]["arms"][arm]["iqm"] for summary in (pair, alone)]
+        assert own[0] == pytest.approx(own[1], rel=1e-6)
+    more = MetaTestConfig(policy=(given,), seeds=4, out=tmp_path / "out", workers=1)
+    at_once.clear()
+    MetaTest(more, TINY[:1], RATES, family=1).run()
+    assert "waves/agent" in at_once
+    assert "waves/cosine-tuning" not in at_once
+
+
+def test_mean_scales_come_from_the_other_seeds() -> None:
+    results = [
+        run_job(Cell(TINY[0], "mean_scales", 3, (1e-3,), policy="ppo-v0", given=given))
+        for given in (
+            [[[-8.0] * 2, [-9.0] * 2, [-10.0] * 2]],
+            [[[-4.0] * 2, [-9.0] * 2, [-10.0] * 2]],
+        )
+    ]
+    first, changed = (np.array(result["log_loss"])[0] for result in results)
+    assert first[0] == changed[0]  # its own mean plays no part in the first seed's run
+    assert (first[1:] != changed[1:]).all()
+
+
+def test_jobs_in_processes_of_their_own_find_the_same() -> None:
+    found: dict[str, float] = {}
+    cells = [Cell(TINY[0], arm, 3, RATES[:1]) for arm in ("fixed", "cosine")]
+    run_jobs(
+        cells, run_job, lambda job, record: found.update({job.name: record["log_loss"][0][0]}),
+        workers=2, console=Console(quiet=True), cost=lambda job: job.cost,
+    )  # fmt: skip
+    here = {cell.name: run_job(cell)["log_loss"][0][0] for cell in cells}
+    assert found == pytest.approx(here, rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--seeds", "2"], "at least 3"),
+        (["--entries", "topcis"], "did you mean 'topics'"),
+        (["--policy", "ppo-v00"], "did you mean"),
+        (["--workers", "0"], "above zero"),
+    ],
+)
+def test_mistakes_are_one_sentence_and_status_2(
+    flags: list[str], message: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    status = run_command(MetaTestConfig, meta_test, "x", "", [*flags, "--out", str(tmp_path)])
+    assert status == 2
+    said = capsys.readouterr().err
+    assert message in said
+    assert said.count("\n") == 1
+
+
+def test_names_may_be_separated_by_commas_and_count_once() -> None:
+    own = MetaTestConfig(policy=("a,b", "a"), entries=("scenes topics",))
+    assert own.policies == ("a", "b")
+    assert own.entry_names == ("scenes", "topics")
+    with pytest.raises(InvalidArgumentError, match="policy"):
+        MetaTestConfig(policy=())
+    with pytest.raises(UnknownNameError):
+        MetaTestConfig(entries=("nothing-like-it",))
