@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from agents.workers import Workers
 from lr_env.held_out import held_out_suite
+from lr_env.meta_test import part_a
 from lr_env.policy import FrozenPolicy
 from lr_env.scoring import Comparison, compare
 
@@ -13,22 +14,23 @@ REPORTING_LANES = 40
 
 
 class HeldOut:
-    """Scores on trainings of the held-out suite.
+    """Scores on trainings that no agent is trained on.
 
-    Checkpoints are picked on the instances of one seed and reported on those of another.
+    Checkpoints are picked on part A of the meta-test suite, outside the family, and reported on
+    unseen architectures of the family. Part B of the suite is left to the meta-test.
     """
 
     def __init__(self, workers: Workers) -> None:
         self._workers = workers
-        self._suite = held_out_suite()
+        self._picking = part_a()
 
     def mean(self, policy: FrozenPolicy) -> float:
-        """Return the mean final potential over the suite's entries, to pick checkpoints by."""
-        own = self._workers.score("policy", policy, self._suite, PICKING_SEED)
+        """Return the mean final potential over part A's entries, to pick checkpoints by."""
+        own = self._workers.score("policy", policy, self._picking, PICKING_SEED)
         return sum(float(lanes.mean()) for lanes in own) / len(own)
 
     def report(self, policy: FrozenPolicy) -> Comparison:
-        """Return `policy` next to doing nothing and to random actions, on fresh instances."""
+        """Return `policy` next to doing nothing and to random actions, on the held-out suite."""
         suite = held_out_suite(REPORTING_LANES)
         results = [
             self._workers.score(kind, policy, suite, REPORTING_SEED)

@@ -49,6 +49,7 @@ def _quick_scores(monkeypatch: pytest.MonkeyPatch) -> None:
     settings = StackSettings(base_lr=(1e-4, 1e-2), total_steps=20)
     entry = Entry("toy", ToyTask, settings, 2)
     monkeypatch.setattr(held_out, "held_out_suite", lambda lanes=2: [entry])
+    monkeypatch.setattr(held_out, "part_a", lambda: [entry])
 
 
 @pytest.mark.parametrize("algo", ["ppo", "dqn"])

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import platform
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,8 +10,9 @@ from typing import Any
 import torch
 from rich.console import Console
 
-from experiments.benchmarks import subjects
-from experiments.benchmarks.measure import floor, steps_per_second
+from experiments.benchmarks import bounds, subjects, table
+from experiments.benchmarks.measure import steps_per_second
+from experiments.benchmarks.subjects import VectorKind
 from lr_env import files
 from lr_env.command_line import run_command
 from lr_env.provenance import describe_run
@@ -22,68 +22,64 @@ ENVIRONMENTS = 16
 
 @dataclass(frozen=True)
 class BenchConfig:
-    """Time stacks of trainings against plain loops and single environments."""
+    """Time vector environments against plain loops and single environments."""
 
     lanes: tuple[int, ...] = (1, 16, 64, 256, 1024)
-    """Sizes of stacks."""
-    threads: int = 1
-    """Threads of PyTorch; the plain loop has one in any case when this is 1."""
+    """Sizes of the vector environment in one process, eager."""
+    compiled: tuple[int, ...] = (64, 256, 1024)
+    """Sizes of the compiled one, in one process."""
+    divided: tuple[int, ...] = (256, 1024)
+    """Sizes of the compiled one that is divided among two processes."""
+    architectures: tuple[str, ...] = tuple(subjects.ARCHITECTURES)
+    """Networks, by the names of the tables."""
     out: Path = Path("runs/bench")
     """Folder for benchmarks.json and benchmarks.md."""
+
+    @property
+    def kinds(self) -> list[VectorKind]:
+        """The vector environments to time."""
+        return [
+            *(VectorKind(num) for num in self.lanes),
+            *(VectorKind(num, compile=True) for num in self.compiled),
+            *(VectorKind(num, workers=2, compile=True) for num in self.divided),
+        ]
 
 
 def bench(config: BenchConfig) -> None:
     """Measure, print and write the tables."""
     console = Console()
-    torch.set_num_threads(config.threads)
+    # One thread a process: two cores are used by two processes.
+    torch.set_num_threads(1)
     folder = files.ensure_folder(config.out)
-    results: dict[str, Any] = {**describe_run({"threads": config.threads}), "floor": floor()}
-    results["rates"] = {}
-    for architecture in subjects.ARCHITECTURES:
+    machine = bounds.measure_machine()
+    results: dict[str, Any] = {**describe_run({}), "machine": vars(machine), "architectures": {}}
+    for architecture in config.architectures:
         console.print(f"Timing {architecture} ...")
-        results["rates"][architecture] = _rates(architecture, config)
-    text = _markdown(results, config)
+        work = bounds.work_of(architecture)
+        results["architectures"][architecture] = {
+            **_rates(architecture, config),
+            "fastest": work.fastest(machine),
+            "memory_per_lane": bounds.memory_per_lane(architecture),
+        }
+    text = table.markdown(results)
     files.write_json(folder / "benchmarks.json", results)
     files.write_text(folder / "benchmarks.md", text)
     console.print(text, highlight=False, soft_wrap=True)
 
 
-def _rates(architecture: str, config: BenchConfig) -> dict[str, float]:
-    sync, close_sync = subjects.single_envs(architecture, ENVIRONMENTS, processes=False)
-    apart, close_apart = subjects.single_envs(architecture, ENVIRONMENTS, processes=True)
-    timed = {
-        "plain loop": subjects.plain_loop(architecture),
-        f"SyncVectorEnv of {ENVIRONMENTS}": sync,
-        f"AsyncVectorEnv of {ENVIRONMENTS}": apart,
-        **{f"stack of {num}": subjects.stack(architecture, num) for num in config.lanes},
-    }
-    try:
-        return steps_per_second(timed)
-    finally:
-        close_sync()
-        close_apart()
-
-
-def _markdown(results: dict[str, Any], config: BenchConfig) -> str:
-    limits = results["floor"]
-    lines = [
-        "# Benchmarks",
-        "",
-        f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, "
-        f"{config.threads} thread(s) used; torch {results['versions']['torch']}; a matrix product "
-        f"reaches {limits['gflops']:.0f} GFLOP/s, a copy {limits['gigabytes']:.0f} GB/s.",
-        "",
-        "Inner optimizer steps per second (batch 32, Adam, a decision every 5 steps, observations "
-        "and rewards on, 256 validation samples a decision), medians of interleaved rounds.",
-    ]
-    for architecture, rates in results["rates"].items():
-        lines += ["", f"## {architecture}", "", "| | steps/s | decisions/s | plain loops |"]
-        lines += ["|---|---|---|---|"]
-        for name, rate in rates.items():
-            decisions = "" if name == "plain loop" else f"{rate / subjects.STEPS_PER_ACTION:,.0f}"
-            ratio = rate / rates["plain loop"]
-            lines.append(f"| {name} | {rate:,.0f} | {decisions} | {ratio:.1f} |")
-    return "\n".join(lines) + "\n"
+def _rates(architecture: str, config: BenchConfig) -> dict[str, Any]:
+    """Return steps a second by subject, and the seconds until the compiled ones were ready."""
+    timed: dict[str, subjects.Subject] = {"plain loop": subjects.plain_loop(architecture)}
+    ready: dict[str, float] = {}
+    with ExitStack() as opened:
+        for name, processes in (("SyncVectorEnv", False), ("AsyncVectorEnv", True)):
+            envs = subjects.single_envs(architecture, ENVIRONMENTS, processes)
+            timed[f"{name} of {ENVIRONMENTS}"] = opened.enter_context(envs)
+        for kind in config.kinds:
+            timed[kind.name], ready[kind.name] = opened.enter_context(
+                subjects.vector_env(architecture, kind)
+            )
+        return {"steps_per_second": steps_per_second(timed), "ready": ready}
 
 
 def main() -> int:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -11,9 +14,10 @@ import numpy as np
 import torch
 from torch import nn
 
+import lr_env  # noqa: F401  (registers the ids)
 from lr_env.env import LayerwiseLREnv
-from lr_env.randomness import torch_generator
-from lr_env.stack import Stack, StackSettings
+from lr_env.randomness import IsolatedTorchRandomness, torch_generator
+from lr_env.registration import register_envs
 from lr_env.tasks import TensorTask
 from lr_env.tasks.family.spec import FamilySpec
 from lr_env.tasks.family.task import FamilyTask
@@ -21,15 +25,18 @@ from lr_env.tasks.family.task import FamilyTask
 Subject = Callable[[], int]
 STEPS_PER_ACTION = 5
 VALIDATION_SAMPLES = 256
+BATCH = 32
+_ID = "lr_env/LayerwiseLR-v0"
+# Past the dense decisions at the start, and whatever is compiled on the way.
+_WARM = 5
 
 
 def _spec(architecture: Any, inputs: Any, depth: int, width: int, size: int) -> FamilySpec:
     return FamilySpec(
         architecture=architecture, depth=depth, width=width, activation="relu", normalised=False,
         inputs=inputs, size=size, classes=10 if inputs != "tokens" else 4, train_size=1000,
-        batch_size=32, data={"vector": ("clusters",), "image": ("bars",), "tokens": ("majority",)}[
-            inputs
-        ],
+        batch_size=BATCH,
+        data={"vector": ("clusters",), "image": ("bars",), "tokens": ("majority",)}[inputs],
         label_noise=0.0, optimizer="adam", validation_size=VALIDATION_SAMPLES,
     )  # fmt: skip
 
@@ -41,42 +48,78 @@ ARCHITECTURES: dict[str, FamilySpec] = {
 }
 
 
-def stack(architecture: str, num: int) -> Subject:
-    """Return one decision of `num` stacked trainings, observations and rewards on."""
-    settings = StackSettings(
-        total_steps=10**6,
-        steps_per_action=STEPS_PER_ACTION,
-        validation_samples=VALIDATION_SAMPLES,
-        schedules=("constant",),
-    )
-    stacked = Stack(_task(architecture), num, settings)
-    stacked.reset(0)
-    actions = torch.zeros(num, len(stacked.layers))
+@dataclass(frozen=True)
+class VectorKind:
+    """One way to have a vector environment: its size, processes and whether it is compiled."""
+
+    num: int
+    workers: int = 1
+    compile: bool = False
+
+    @property
+    def name(self) -> str:
+        """What the tables call it."""
+        compiled = ", compiled" if self.compile else ""
+        return f"make_vec of {self.num}{compiled}" + (", 2 processes" if self.workers > 1 else "")
+
+
+@contextmanager
+def vector_env(architecture: str, kind: VectorKind) -> Iterator[tuple[Subject, float]]:
+    """Give one decision of `make_vec`'s environment, and the seconds until it was ready."""
+    register_envs()
+    began = time.perf_counter()
+    envs = gymnasium.make_vec(
+        _ID, num_envs=kind.num, task=_task(architecture), workers=kind.workers,
+        compile=kind.compile, **_arguments(),
+    )  # fmt: skip
+    envs.reset(seed=0)
+    actions = np.zeros(envs.action_space.shape or (), dtype=np.float32)
+    for _ in range(_WARM):
+        envs.step(actions)
 
     def decide() -> int:
-        before = int(stacked.steps.sum())
-        stacked.step(actions)
-        return int(stacked.steps.sum()) - before
+        envs.step(actions)
+        return kind.num * STEPS_PER_ACTION
 
-    # Past the dense decisions at the start.
-    for _ in range(4):
-        decide()
-    return decide
+    try:
+        yield decide, time.perf_counter() - began
+    finally:
+        envs.close()
+
+
+@contextmanager
+def single_envs(architecture: str, num: int, processes: bool) -> Iterator[Subject]:
+    """Give one decision of `num` single environments in Gymnasium's own vector environments."""
+    make = partial(_single, architecture)
+    kind = gymnasium.vector.AsyncVectorEnv if processes else gymnasium.vector.SyncVectorEnv
+    envs: Any = kind([make] * num)
+    envs.reset(seed=0)
+    actions = np.zeros(envs.action_space.shape, dtype=np.float32)
+    for _ in range(_WARM):
+        envs.step(actions)
+
+    def decide() -> int:
+        envs.step(actions)
+        return num * STEPS_PER_ACTION
+
+    try:
+        yield decide
+    finally:
+        envs.close()
 
 
 def plain_loop(architecture: str) -> Subject:
     """Return a hundred steps of the fastest plain loop: fused Adam, data in memory, no agent."""
     task = _task(architecture)(0)
-    torch_state = torch.get_rng_state()
-    model: nn.Module = task.build_model()
-    torch.set_rng_state(torch_state)
+    with IsolatedTorchRandomness(0, "model").use():
+        model: nn.Module = task.build_model()
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-3, fused=True)
     generator = torch_generator(0, "benchmark")
 
     def train() -> int:
         steps = 0
         while steps < 100:
-            for batch in task.batches("train", 32, generator):
+            for batch in task.batches("train", BATCH, generator):
                 optimizer.zero_grad()
                 torch.autograd.backward(task.loss(model, batch))
                 optimizer.step()
@@ -86,30 +129,16 @@ def plain_loop(architecture: str) -> Subject:
     return train
 
 
-def single_envs(architecture: str, num: int, processes: bool) -> tuple[Subject, Callable[[], Any]]:
-    """Return one decision of `num` single environments, and what closes them."""
-    make = partial(_single, architecture)
-    kind = gymnasium.vector.AsyncVectorEnv if processes else gymnasium.vector.SyncVectorEnv
-    envs: Any = kind([make] * num)
-    envs.reset(seed=0)
-    actions = np.zeros(envs.action_space.shape, dtype=np.float32)
-    for _ in range(4):
-        envs.step(actions)
-
-    def decide() -> int:
-        envs.step(actions)
-        return num * STEPS_PER_ACTION
-
-    return decide, envs.close
+def _arguments() -> dict[str, Any]:
+    return {
+        "steps_per_action": STEPS_PER_ACTION,
+        "num_decisions": 10**4,
+        "validation_samples": VALIDATION_SAMPLES,
+    }
 
 
 def _single(architecture: str) -> LayerwiseLREnv:
-    return LayerwiseLREnv(
-        _task(architecture),
-        steps_per_action=STEPS_PER_ACTION,
-        num_decisions=10**5,
-        validation_samples=VALIDATION_SAMPLES,
-    )
+    return LayerwiseLREnv(_task(architecture), **_arguments())
 
 
 def _task(architecture: str) -> Callable[[int], TensorTask]:
