@@ -9,7 +9,7 @@ from typing import Any
 from lr_env.errors import InvalidArgumentError, UnknownNameError
 
 ALGORITHMS = ("ppo", "dqn")
-DEFAULT_STEPS = {"ppo": 3_000_000, "dqn": 3_000_000}
+DEFAULT_STEPS = {"ppo": 2_000_000, "dqn": 2_000_000}
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ class TrainConfig:
     """Widths of the policy's hidden layers."""
     stacks: int = 10
     """Architectures trained on at once."""
-    slots: int = 180
+    slots: int = 90
     """Layers of each architecture that are trained at once; so many trainings as make them up."""
     shared_noise: float = 0.5
     """Share of trainings whose layers all explore with the same random number."""
