@@ -12,9 +12,10 @@ from experiments.defaults import (
     ALL,
     FEWEST_SEEDS,
     TARGETS,
+    TEXTS,
     Recipe,
-    Scale,
     default_arms,
+    default_scale,
     default_seeds,
 )
 from experiments.devices import device_here
@@ -22,7 +23,7 @@ from experiments.engines import EngineName
 from experiments.task_arguments import takes_argument
 from lr_env.errors import InvalidArgumentError
 from lr_env.policy import DEFAULT_POLICY
-from lr_env.tasks import DEFAULT_TASK
+from lr_env.tasks import DEFAULT_SCALE, DEFAULT_TASK, Scale
 
 TASK_ARGUMENTS = ("data", "model", "stem", "head_dropout")
 """What is handed on to the task, where it takes it."""
@@ -83,10 +84,10 @@ class EvaluateConfig:
                 "--data names one task's data, not that of all: set LR_ENV_DATA to a folder that "
                 "holds all of them."
             )
-        if self.recipe == "hf-warmup" and self.task not in ("imdb", "sst2"):
+        if self.recipe == "hf-warmup" and self.task not in TEXTS:
             raise InvalidArgumentError(
-                f"Recipe hf-warmup fine-tunes a text classifier, not {self.task}: use --task imdb "
-                "or sst2."
+                f"Recipe hf-warmup fine-tunes a text classifier, not {self.task}: use --task "
+                f"{' or '.join(TEXTS)}."
             )
 
     @property
@@ -104,10 +105,7 @@ class EvaluateConfig:
     @property
     def resolved_scale(self) -> Scale:
         """The scale, chosen by the machine if it was not given."""
-        if self.scale is not None:
-            return self.scale
-        scaled = self.task == ALL or takes_argument(self.task, "scale")
-        return "paper" if scaled and device_here() == "cuda" else "quick"
+        return self.scale or default_scale(self.task, device_here())
 
     @property
     def resolved_seeds(self) -> int:
@@ -141,10 +139,9 @@ class EvaluateConfig:
     @property
     def folder(self) -> Path:
         """Where the results are kept: apart for every scale, recipe and model."""
-        scaled = takes_argument(self.task, "scale") or self.resolved_scale != "quick"
         parts = [
             self.task,
-            self.resolved_scale if scaled else "",
+            self.resolved_scale if self.resolved_scale != DEFAULT_SCALE else "",
             self.recipe if self.recipe != "plan" else "",
             self.stem or "",
             Path(self.model).name if self.model else "",

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from typing import Literal
 
-Scale = Literal["smoke", "quick", "paper"]
-SCALES: tuple[Scale, ...] = get_args(Scale)
+from lr_env.tasks import DEFAULT_SCALE, Scale
+
 Recipe = Literal["plan", "hf-warmup"]
 
 ALL = "all"
 TARGETS = ("titanic", "cifar10", "sst2", "imdb")
 """The experiment plan's targets, which `--task all` evaluates, the quickest first."""
+TEXTS = ("imdb", "sst2")
 
 _BUNDLED = ("adam", "adam-cosine", "adam-linear", "adam-plateau", "agent", "agent-narrow")
 _VISION = ("adam", "adam-cosine", "agent", "agent-narrow")
@@ -29,6 +30,11 @@ TUNING_SEED = 1000
 """The first seed of the trials: none of them is among those reported."""
 
 
+def default_scale(task: str, device: str) -> Scale:
+    """Return the plan in full where a GPU makes it bearable and less was the alternative."""
+    return "paper" if device == "cuda" and (task in _ARMS or task == ALL) else DEFAULT_SCALE
+
+
 def default_arms(task: str, recipe: Recipe) -> tuple[str, ...]:
     """Return the arms of a task if none are named."""
     return _TRAINER if recipe == "hf-warmup" else _ARMS.get(task, _BUNDLED)
@@ -39,6 +45,11 @@ def default_seeds(task: str, scale: Scale) -> int:
     if scale == "smoke" or task in _ARMS:
         return FEWEST_SEEDS
     return TITANIC_PAPER_SEEDS if (task, scale) == ("titanic", "paper") else 10
+
+
+def default_budget(recipe: Recipe, epochs: int, batch_size: int) -> tuple[int, int]:
+    """Return epochs and batch size of a recipe; `plan` has the task's own."""
+    return (1, 16) if recipe == "hf-warmup" else (epochs, batch_size)
 
 
 def tuning_grid(scale: Scale) -> tuple[tuple[float, ...], tuple[int, ...]]:

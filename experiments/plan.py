@@ -8,6 +8,7 @@ from typing import Any
 from experiments.arms import Arm
 from experiments.arms.optimizers import import_library
 from experiments.config import EvaluateConfig
+from experiments.defaults import default_budget
 from experiments.records import fingerprint
 from experiments.runs import RunSpec
 from lr_env.errors import InvalidArgumentError
@@ -43,9 +44,23 @@ class Plan:
             **described,
             "name": self.config.task,
             "sizes": {split: self.task.size(split) for split in SPLITS},
-            "epochs": self.config.epochs or self.task.epochs,
-            "batch_size": self.config.batch_size or self.task.batch_size,
+            "epochs": self.epochs,
+            "batch_size": self.batch_size,
         }
+
+    @property
+    def epochs(self) -> int:
+        """Passes over the training data."""
+        return self.config.epochs or self._own_budget[0]
+
+    @property
+    def batch_size(self) -> int:
+        """Mini-batch size."""
+        return self.config.batch_size or self._own_budget[1]
+
+    @property
+    def _own_budget(self) -> tuple[int, int]:
+        return default_budget(self.config.recipe, self.task.epochs, self.task.batch_size)
 
     def spec(self, arm: Arm, seed: int) -> RunSpec:
         """Return the run of `arm` with `seed`."""
@@ -57,8 +72,8 @@ class Plan:
             seed=seed,
             arm=arm.settled,
             policy=config.policy if arm.is_agent else None,
-            epochs=config.epochs or self.task.epochs,
-            batch_size=config.batch_size or self.task.batch_size,
+            epochs=self.epochs,
+            batch_size=self.batch_size,
             policy_sha256=digest,
             device=self.device,
             recipe=config.recipe,
@@ -81,13 +96,14 @@ def make_plan(config: EvaluateConfig) -> Plan:
         LrEnvError: data, policy or arguments that cannot be used.
     """
     task = make_task(config.task, seed=0, **config.task_arguments)
-    batch_size = config.batch_size or task.batch_size
-    if batch_size > task.size("train"):
-        raise InvalidArgumentError(
-            f"batch_size {batch_size} is larger than the training split ({task.size('train')})."
-        )
     for arm in config.parsed_arms:
         if arm.method.package is not None:
             import_library(arm)
     needed = any(arm.is_agent for arm in config.parsed_arms)
-    return Plan(config, task, FrozenPolicy.load(config.policy) if needed else None)
+    plan = Plan(config, task, FrozenPolicy.load(config.policy) if needed else None)
+    if plan.batch_size > task.size("train"):
+        raise InvalidArgumentError(
+            f"batch_size {plan.batch_size} is larger than the training split "
+            f"({task.size('train')})."
+        )
+    return plan

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from experiments.arms import Arm
+from lr_env.controller import LRController
 from lr_env.errors import PolicyError
 from lr_env.policy import FrozenPolicy
 
@@ -69,3 +70,13 @@ def reading_steps(total_steps: int) -> set[int]:
 def finite(value: float) -> float | None:
     """Return the number; None in place of one that is not finite, which JSON cannot hold."""
     return float(value) if math.isfinite(value) else None
+
+
+def rates_of(controller: LRController) -> dict[str, Any]:
+    """Return the rates of every layer at every decision, and its base rate."""
+    return {
+        "layers": [layer.name for layer in controller.layers],
+        "steps": [decision.step for decision in controller.history],
+        "rates": [list(decision.learning_rates) for decision in controller.history],
+        "base": [decision.base_lr for decision in controller.history],
+    }

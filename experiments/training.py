@@ -15,9 +15,8 @@ from experiments.arms import build_optimizer, build_scheduler
 from experiments.arms.agent import Agent, build_agent
 from experiments.arms.optimizers import judged_weights, training_mode
 from experiments.arms.schedulers import Scheduler
-from experiments.devices import seeded, to_device
-from experiments.runs import Report, RunSpec, finite, load_policy, reading_steps, silent
-from lr_env.controller import LRController
+from experiments.devices import seeded
+from experiments.runs import Report, RunSpec, finite, load_policy, rates_of, reading_steps, silent
 from lr_env.randomness import IsolatedTorchRandomness, torch_generator
 from lr_env.tasks import Task, make_task
 
@@ -106,7 +105,7 @@ def _train(training: Training, report: Report) -> int | None:
     step, started = 0, time.perf_counter()
     for _ in range(spec.epochs):
         for batch in task.batches("train", spec.batch_size, order):
-            if not _step(training, to_device(batch, spec.device)):
+            if not _step(training, batch):
                 training.seconds += time.perf_counter() - started
                 return step
             step += 1
@@ -155,13 +154,3 @@ def _judge(training: Training, split: Any) -> dict[str, float]:
 
 def _test(training: Training) -> dict[str, float | None]:
     return {name: finite(value) for name, value in _judge(training, "test").items()}
-
-
-def rates_of(controller: LRController) -> dict[str, Any]:
-    """Return the rates of every layer at every decision, and its kind."""
-    return {
-        "layers": [layer.name for layer in controller.layers],
-        "steps": [decision.step for decision in controller.history],
-        "rates": [list(decision.learning_rates) for decision in controller.history],
-        "base": [decision.base_lr for decision in controller.history],
-    }

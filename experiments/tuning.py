@@ -8,8 +8,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from experiments.arms import Arm
-from experiments.defaults import Scale, tuning_grid
+from experiments.defaults import tuning_grid
 from experiments.runs import RunSpec
+from lr_env.tasks import Scale
 
 Record = dict[str, Any]
 SpecOf = Callable[[Arm, int], RunSpec]

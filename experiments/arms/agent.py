@@ -14,35 +14,55 @@ from lr_env.controller import LRController
 from lr_env.policy import FrozenPolicy
 
 
-class Agent:
-    """A controller at work, and the seconds that it took.
+class Clock:
+    """Counts the seconds that a controller takes in an optimizer's hooks.
 
-    Attributes:
-        controller: the controller.
-        seconds: spent in its hooks and in `observe`.
+    Hooks run in the order of their registration: `open` before the controller registers its own,
+    `close` after.
     """
 
-    def __init__(self, optimizer: Optimizer, build: Callable[[], LRController]) -> None:
+    def __init__(self) -> None:
         self.seconds = 0.0
         self._since = 0.0
-        # Hooks run in the order of their registration: these stand around the controller's own.
-        optimizer.register_step_pre_hook(self._start)
-        optimizer.register_step_post_hook(self._start)
+
+    def open(self, optimizer: Optimizer) -> None:
+        """Start at what is registered from here on."""
+        optimizer.register_step_pre_hook(self.start)
+        optimizer.register_step_post_hook(self.start)
+
+    def close(self, optimizer: Optimizer) -> None:
+        """Stop at what is registered from here on."""
+        optimizer.register_step_pre_hook(self.stop)
+        optimizer.register_step_post_hook(self.stop)
+
+    def start(self, *_: Any) -> None:
+        """Start counting."""
+        self._since = time.perf_counter()
+
+    def stop(self, *_: Any) -> None:
+        """Stop counting."""
+        self.seconds += time.perf_counter() - self._since
+
+
+class Agent:
+    """A controller at work, and a clock on it."""
+
+    def __init__(self, optimizer: Optimizer, build: Callable[[], LRController]) -> None:
+        self.clock = Clock()
+        self.clock.open(optimizer)
         self.controller = build()
-        optimizer.register_step_pre_hook(self._stop)
-        optimizer.register_step_post_hook(self._stop)
+        self.clock.close(optimizer)
+
+    @property
+    def seconds(self) -> float:
+        """Seconds that the controller took."""
+        return self.clock.seconds
 
     def observe(self, loss: Tensor) -> None:
         """Hand a mini-batch's loss over."""
-        self._start()
+        self.clock.start()
         self.controller.observe(loss)
-        self._stop()
-
-    def _start(self, *_: Any) -> None:
-        self._since = time.perf_counter()
-
-    def _stop(self, *_: Any) -> None:
-        self.seconds += time.perf_counter() - self._since
+        self.clock.stop()
 
 
 def build_agent(

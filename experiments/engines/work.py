@@ -6,6 +6,7 @@ import os
 import traceback
 from typing import Any
 
+from experiments.hf_recipe import run_in_trainer
 from experiments.runs import Report, RunSpec, silent
 from experiments.training import run
 from lr_env.errors import LrEnvError
@@ -18,7 +19,7 @@ class RunFailedError(LrEnvError):
 def guarded_run(spec: RunSpec, report: Report = silent) -> dict[str, Any]:
     """Run `spec`; an exception that is none of ours becomes one sentence that names its place."""
     try:
-        return run(spec, report)
+        return (run_in_trainer if spec.recipe == "hf-warmup" else run)(spec, report)
     except LrEnvError:
         raise
     except Exception as error:
