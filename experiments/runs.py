@@ -15,6 +15,9 @@ from lr_env.policy import FrozenPolicy
 POINTS = 20
 """Readings of the validation data in every run, at equal distances of the budget."""
 
+Record = dict[str, Any]
+"""What is kept of a run: plain values, as JSON has them."""
+
 Report = Callable[[float], None]
 """Takes the share of a run's steps that are done."""
 

@@ -9,10 +9,9 @@ from typing import Any
 
 from experiments.arms import Arm
 from experiments.defaults import tuning_grid
-from experiments.runs import RunSpec
+from experiments.runs import Record, RunSpec
 from lr_env.tasks import Scale
 
-Record = dict[str, Any]
 SpecOf = Callable[[Arm, int], RunSpec]
 
 

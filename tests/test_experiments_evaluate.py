@@ -94,7 +94,7 @@ def test_interrupted_resumed_and_reproduced(
     assert summary["arms"]["agent"]["runs"] == summary["seeds"] == 3
     assert {path.name for path in folder.iterdir()} == {
         "records", "run.json", "summary.json", "report.md", "report.html", "curves.png",
-        "differences.png", "rates-agent.png",
+        "differences.png", "reached.png", "rates-agent.png",
     }  # fmt: skip
     run = json.loads((folder / "run.json").read_text())
     assert run["command"].startswith(f"{PROG} --task wine --seeds 3 --arms adam,agent")

@@ -29,10 +29,10 @@ class LrStar:
 def lr_star(optimizer: str = "adam") -> LrStar:
     """Return the rate for `optimizer`. Raises InvalidArgumentError where none was measured."""
     try:
-        entry = json.loads(FILE.read_text(encoding="utf-8"))[optimizer]
-        return LrStar(float(entry["lr"]), str(entry["provenance"]))
+        stored = json.loads(FILE.read_text(encoding="utf-8"))
+        return LrStar(float(stored[optimizer]), str(stored["provenance"]["about"]))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InvalidArgumentError(
-            f"{FILE.name} has no usable entry for {optimizer!r}: it maps an optimizer to its "
-            '{"lr": ..., "provenance": ...}.'
+            f"{FILE.name} has no usable entry for {optimizer!r}: it maps optimizers to rates, and "
+            "says what they are under provenance, about."
         ) from error

@@ -40,14 +40,14 @@ class Arm:
         """The name that selects it: `adam`, `adam@0.01`, `adam@best`."""
         if self.tuned:
             return f"{self.method_name}@{BEST}"
-        return self.method_name if self._own else f"{self.method_name}@{self.lr:.12g}"
+        return self.method_name if self.has_own_rate else f"{self.method_name}@{self.lr:.12g}"
 
     @property
     def label(self) -> str:
         """The name for people; the base rate is part of it where it is not the method's own."""
         if self.tuned:
             return f"{self.method.label}, tuned"
-        return self.method.label if self._own else f"{self.method.label}, from {self.lr:g}"
+        return self.method.label if self.has_own_rate else f"{self.method.label}, from {self.lr:g}"
 
     @property
     def description(self) -> str:
@@ -70,6 +70,11 @@ class Arm:
         return self.method.z_max is not None
 
     @property
+    def has_own_rate(self) -> bool:
+        """Whether it starts from the rate that its method has if none is given."""
+        return self.lr == own_rate(self.method_name)
+
+    @property
     def settled(self) -> Arm:
         """The arm by its rate alone: a tuned arm's runs are those of any arm at that rate."""
         return replace(self, tuned=False)
@@ -77,10 +82,6 @@ class Arm:
     def at(self, lr: float) -> Arm:
         """Return this arm with another base rate."""
         return replace(self, lr=lr)
-
-    @property
-    def _own(self) -> bool:
-        return self.lr == own_rate(self.method_name)
 
     def _source(self) -> str:
         if self.tuned:

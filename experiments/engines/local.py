@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import signal
-import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
-from multiprocessing import connection
 from typing import Any
 
 import torch
 
 from experiments.devices import device_here
 from experiments.engines.base import Save, Show
+from experiments.engines.processes import deaf_children, prepare_worker
 from experiments.engines.work import RunFailedError, guarded_run
 from experiments.runs import RunSpec
 
@@ -52,7 +49,7 @@ class LocalEngine:
             initargs=(shares, numbers),
         ) as pool:
             try:
-                with _deaf_children():
+                with deaf_children():
                     pending = {
                         pool.submit(_work, spec, index): spec for index, spec in enumerate(specs)
                     }
@@ -84,33 +81,12 @@ def _failed(future: Future[dict[str, Any]]) -> bool:
     return future.exception() is not None
 
 
-@contextmanager
-def _deaf_children() -> Iterator[None]:
-    """Let processes started meanwhile ignore Ctrl-C, which the terminal sends to them as well."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
 def _prepare(shares: Any, numbers: Any) -> None:
-    """Prepare a worker: one thread, its share of the GPUs, and no life without its parent."""
+    """Prepare a worker: what all workers need, and the next of the GPUs."""
     global _shares
     _shares = shares
-    torch.set_num_threads(1)
+    prepare_worker()
     if torch.cuda.is_available():
         with numbers.get_lock():
             numbers.value += 1
             torch.cuda.set_device(numbers.value % torch.cuda.device_count())
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        connection.wait([parent.sentinel])
-        os._exit(1)
