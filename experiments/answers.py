@@ -18,7 +18,7 @@ BASELINES = ("adam", "trainer")
 """The experiment plan's own arms, of its two recipes."""
 FAR = 10.0
 """Base rates of one method that are this many times apart ask what a bad one does."""
-WORDS = {"better": "better", "worse": "worse", "undecided": "no difference shown"}
+WORDS = {"equal": "equal within a point", "undecided": "no difference shown"}
 
 
 @dataclass(frozen=True)

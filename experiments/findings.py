@@ -35,7 +35,10 @@ def count_verdicts(rows: list[dict[str, Any]]) -> str:
             held = sum(row["p_holm"] < 0.05 for row in own)
             kept = "" if held == len(own) else f" ({held or 'none'} after Holm's correction)"
             parts.append(f"{verdict} than {len(own)} of {len(rows)} baselines{kept}")
-    undecided = sum(row["verdict"] not in ("better", "worse") for row in rows)
+    equal = sum(row["verdict"] == "equal" for row in rows)
+    if equal:
+        parts.append(f"equal to {equal} of {len(rows)} baselines within a point")
+    undecided = sum(row["verdict"] not in ("better", "worse", "equal") for row in rows)
     if undecided:
         parts.append(f"cannot be told from {undecided} of {len(rows)} baselines")
     return ", ".join(parts)
@@ -94,7 +97,9 @@ def _behind(agent: dict[str, Any], rows: list[dict[str, Any]], summary: Summary)
     for name in summary["metrics"]:
         own = [row for row in rows if row["metric"] == name and row["interval"]]
         behind = [
-            row for row in own if row["verdict"] == "undecided" and _points_wrong(row, summary)
+            row
+            for row in own
+            if row["verdict"] in ("undecided", "equal") and _points_wrong(row, summary)
         ]
         if behind:
             most = max(abs(row["interval"]["mean"]) for row in behind)

@@ -132,8 +132,14 @@ def _is_rounding(spread: float, values: NDArray[np.float64]) -> bool:
     return spread <= _ROUNDING * float(np.abs(values).max())
 
 
-def verdict(difference: PairedDifference, higher_is_better: bool) -> str:
-    """Return `better`, `worse` or `undecided`, before any correction for many comparisons."""
-    if difference.p_value >= 1.0 - CONFIDENCE:
-        return "undecided"
-    return "better" if (difference.interval.mean > 0) == higher_is_better else "worse"
+def verdict(
+    difference: PairedDifference, higher_is_better: bool, margin: float | None = None
+) -> str:
+    """Return `better`, `worse`, `equal` or `undecided`, before a correction for many comparisons.
+
+    Equal: the whole interval lies within `margin` of zero, and holds it.
+    """
+    if difference.p_value < 1.0 - CONFIDENCE:
+        return "better" if (difference.interval.mean > 0) == higher_is_better else "worse"
+    widest = max(-difference.interval.low, difference.interval.high)
+    return "equal" if margin is not None and widest <= margin else "undecided"

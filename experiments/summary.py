@@ -23,6 +23,8 @@ from experiments.statistics import (
 from lr_env.tasks import Task
 
 LOWER_IS_BETTER = ("loss",)
+EQUAL_WITHIN = 0.01
+"""Accuracy and its like are equal where the interval stays within a point: see protocol.md."""
 
 
 def summarise(arms: Sequence[Arm], records: dict[str, list[Record]], task: Task) -> dict[str, Any]:
@@ -154,7 +156,7 @@ def _difference(
         "p_value": difference.p_value,
         "p_holm": None,
         "probability_of_improvement": difference.probability_of_improvement,
-        "verdict": verdict(difference, higher),
+        "verdict": verdict(difference, higher, EQUAL_WITHIN if higher else None),
     }
 
 

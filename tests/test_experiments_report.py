@@ -182,8 +182,9 @@ def test_where_it_loses(policy: FrozenPolicy) -> None:
     assert "behind on average, though no interval shows it: accuracy against 1 of 1" in behind
     assert "takes 3.0 times the baselines' training time" in cost
     assert in_short(summary) == [
-        "Frozen agent, test accuracy and f1: cannot be told from 1 of 1 baselines.",
+        "Frozen agent, test accuracy: cannot be told from 1 of 1 baselines.",
         "Frozen agent, test loss: worse than 1 of 1 baselines.",
+        "Frozen agent, test f1: equal to 1 of 1 baselines within a point.",
         "Frozen agent, median epochs to a validation accuracy of 0.9: 4.5. Of 1 baselines it is "
         "slower than 1 (none with p below 0.05).",
     ]

@@ -67,6 +67,15 @@ def test_verdict_knows_which_way_is_better() -> None:
     assert verdict(down, higher_is_better=False) == "better"
 
 
+@pytest.mark.parametrize(("margin", "said"), [(0.02, "equal"), (0.005, "undecided")])
+def test_equal_is_an_interval_within_the_margin(margin: float, said: str) -> None:
+    other = [0.80, 0.82, 0.84, 0.86, 0.81]
+    own = [x + gap for x, gap in zip(other, (0.004, -0.006, 0.002, 0.005, -0.004), strict=True)]
+    difference = paired_difference(own, other, higher_is_better=True)
+    assert verdict(difference, higher_is_better=True, margin=margin) == said
+    assert verdict(difference, higher_is_better=True) == "undecided"
+
+
 def test_bootstrap_interval_is_seeded_and_covers() -> None:
     draws = np.random.default_rng(3).normal(2.0, 1.0, (60, 12))
     intervals = [mean_interval(list(row)) for row in draws]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
+import re
+import socket
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -21,6 +23,7 @@ GPU_SHARE = 0.25
 """Small trainings leave most of a GPU idle."""
 ATTEMPTS = 3
 """Times that a run is begun anew after its worker died."""
+KNOCK_SECONDS = 5.0
 LOOK_EVERY = 0.5
 """Seconds between two looks at how far the runs are, and between two reports of a run."""
 
@@ -126,6 +129,8 @@ def open_ray(workers: int | None) -> Iterator[RayEngine]:
             "--engine local."
         ) from error
     address = os.environ.get("RAY_ADDRESS")
+    if address:
+        _knock(address)
     try:
         ray.init(
             address=address or "local",
@@ -136,16 +141,31 @@ def open_ray(workers: int | None) -> Iterator[RayEngine]:
             runtime_env=_runtime(elsewhere=bool(address)),
         )
     except (ConnectionError, RuntimeError, ValueError, OSError) as error:
-        where = f"the Ray cluster at {address}" if address else "Ray"
-        what = " ".join(str(error).split())[:200]
-        raise RayError(
-            f"Cannot reach or start {where} ({what}): correct RAY_ADDRESS or unset it, or use "
-            "--engine local."
-        ) from error
+        raise _unreachable(address, error) from error
     try:
         yield RayEngine(ray)
     finally:
         ray.shutdown()
+
+
+def _knock(address: str) -> None:
+    """Raise RayError unless somebody listens at `host:port`; Ray itself tries for minutes."""
+    named = re.fullmatch(r"(?:ray://)?([^:/]+):(\d+)", address)
+    if named is None:
+        return
+    try:
+        socket.create_connection((named[1], int(named[2])), timeout=KNOCK_SECONDS).close()
+    except (OSError, OverflowError) as error:
+        raise _unreachable(address, error) from error
+
+
+def _unreachable(address: str | None, error: Exception) -> RayError:
+    where = f"the Ray cluster at {address}" if address else "Ray"
+    what = " ".join(str(error).split())[:200]
+    return RayError(
+        f"Cannot reach or start {where} ({what}): correct RAY_ADDRESS or unset it, or use "
+        "--engine local."
+    )
 
 
 def _runtime(*, elsewhere: bool) -> dict[str, Any]:
