@@ -86,7 +86,7 @@ def against_tuned(summary: Summary) -> Answer:
     lines = [_trials(name, summary) for name in tuned]
     if not tuned:
         lines = [
-            "No arm was tuned here; `adam-cosine@best` among ARMS tunes one. "
+            "No arm was tuned here; adam-cosine@best among ARMS is. "
             + ("Against the schedules at their usual rates:" if others else "")
         ]
     chosen = tuned or others

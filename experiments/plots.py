@@ -157,8 +157,8 @@ def rates_by_layer(record: Record) -> bytes:
     # A single rate throughout would leave the colour scale without extent.
     norm = LogNorm(values.min() / 1.05, values.max() * 1.05)
     mesh = panel.pcolormesh(edges, np.arange(len(layers) + 1), values, norm=norm, cmap="viridis")
-    panel.set_yticks(np.arange(len(layers)) + 0.5, [f"layer {name}" for name in layers],
-                     fontsize=font)  # fmt: skip
+    labels = [f"layer {name}" if len(layers) <= MANY_LAYERS else name for name in layers]
+    panel.set_yticks(np.arange(len(layers)) + 0.5, labels, fontsize=font)
     panel.invert_yaxis()
     panel.set(xlabel="optimizer steps")
     figure.colorbar(mesh, label="learning rate")

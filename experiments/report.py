@@ -19,8 +19,9 @@ from experiments.answers import agents_of, answers, bad_rates, baselines_of, in_
 from experiments.runs import Record
 from lr_env import files
 
-TERMINAL_METRICS = 4
-"""As many as fit 80 columns; the report has all of them."""
+TERMINAL_WIDTH = 80
+METRIC_WIDTH = 11
+"""Columns of a terminal that a metric takes."""
 TEMPLATES = Path(__file__).parent / "templates"
 
 
@@ -73,7 +74,11 @@ def _shown(beginnings: Sequence[str], pictures: dict[str, Picture]) -> dict[str,
 
 def print_table(summary: dict[str, Any], console: Console) -> None:
     """Print the scale, the arms' test metrics, convergence and speed, and what they say."""
-    metrics = summary["metrics"][:TERMINAL_METRICS]
+    longest = max(
+        len(part) for name in summary["arms"] for part in name.replace("@", "\n@").split()
+    )
+    # As many as fit; the report has all of them.
+    metrics = summary["metrics"][: (TERMINAL_WIDTH - 20 - longest) // METRIC_WIDTH]
     table = Table(
         title=f"{summary['task']['name']}, scale {summary['scale']}: test data, "
         f"{summary['seeds']} paired seeds",

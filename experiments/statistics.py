@@ -62,7 +62,7 @@ def mean_interval(values: Sequence[float]) -> Interval:
     return Interval(mean, float(result.low), float(result.high))
 
 
-def iqm_interval(values: Sequence[float]) -> Interval:
+def iqm_interval(values: Sequence[float] | NDArray[np.float64]) -> Interval:
     """Return the interquartile mean with its percentile bootstrap interval, seeded."""
     sample = np.asarray(values, dtype=float)
     centre = interquartile_mean(values)
@@ -79,7 +79,7 @@ def _trimmed(values: NDArray[np.float64], axis: int = -1) -> Any:
     return stats.trim_mean(values, 0.25, axis=axis)
 
 
-def interquartile_mean(values: Sequence[float]) -> float:
+def interquartile_mean(values: Sequence[float] | NDArray[np.float64]) -> float:
     """Return the mean of the middle half (Agarwal et al. 2021): outliers do not move it."""
     return float(stats.trim_mean(np.asarray(values, dtype=float), 0.25))
 

@@ -10,6 +10,7 @@ from torch import nn
 from experiments.arms import METHODS, Arm, build_optimizer, build_scheduler, parse_arms
 from experiments.arms.lr_star import lr_star
 from experiments.config import EvaluateConfig
+from experiments.meta_test.lr_star import load_lr_star
 from lr_env.errors import InvalidArgumentError, LrEnvError, ModelError, UnknownNameError
 
 
@@ -36,7 +37,7 @@ def test_an_arm_counts_once() -> None:
 
 @pytest.mark.parametrize("name", METHODS)
 def test_names_round_trip(name: str) -> None:
-    for text in (name,) if name == "lr-star" else (name, f"{name}@0.0123456789"):
+    for text in (name,) if METHODS[name].lr is None else (name, f"{name}@0.0123456789"):
         (arm,) = parse_arms(text)
         assert parse_arms(arm.name) == [arm]
         assert f", base rate {arm.lr:g}" in arm.description
@@ -76,16 +77,17 @@ def test_what_is_never_tuned(name: str) -> None:
 
 
 def test_lr_star_has_one_rate() -> None:
-    (arm,) = parse_arms("lr-star")
-    assert arm.lr == lr_star().lr
+    arm, finetuning = parse_arms("lr-star lr-star-finetuning")
+    assert arm.lr == lr_star().lr == load_lr_star("adam")
+    assert finetuning.lr == load_lr_star("adam", "finetuning") < arm.lr
     assert lr_star().provenance in arm.description
     with pytest.raises(InvalidArgumentError, match=r"leave out @0\.1"):
         parse_arms("lr-star@0.1")
 
 
-def test_lr_star_names_an_optimizer_that_was_not_measured() -> None:
-    with pytest.raises(InvalidArgumentError, match="no usable entry for 'lion'"):
-        lr_star("lion")
+def test_lr_star_of_trainings_that_were_not_measured() -> None:
+    with pytest.raises(InvalidArgumentError, match="no rate for 'golf' trainings"):
+        lr_star("golf")
 
 
 def test_schedules_of_the_baselines() -> None:

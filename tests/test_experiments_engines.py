@@ -18,6 +18,8 @@ TIMES = ("seconds", "samples_per_second", "controller_seconds")
 
 pytest.importorskip("ray")
 
+needs_proc = pytest.mark.skipif(not Path("/proc").is_dir(), reason="looks for processes in /proc")
+
 
 def evaluate(out: Path, *arguments: str, **environment: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
@@ -73,6 +75,35 @@ def test_an_error_in_a_ray_worker_is_its_own_sentence(tmp_path: Path) -> None:
     assert line.startswith("Layer-wise decay is for transformers, and this task's model has no ")
 
 
+@pytest.mark.slow
+@needs_proc
+def test_a_killed_driver_leaves_no_workers_and_loses_no_finished_run(tmp_path: Path) -> None:
+    same = ("--arms", "adam", "--seeds", "4", "--epochs", "600", "--workers", "2")
+    driver = evaluate(tmp_path, *same)
+    records = tmp_path / "wine" / "records"
+    deadline = time.monotonic() + 120
+    while not list(records.glob("*.json")) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    children = children_of(driver.pid)
+    assert children
+    driver.kill()
+    driver.communicate(timeout=30)
+    before = {path: path.stat().st_mtime_ns for path in records.glob("*.json")}
+    assert 0 < len(before) < 4
+    while any(Path(f"/proc/{child}").exists() for child in children):
+        assert time.monotonic() < deadline, "workers outlive their parent"
+        time.sleep(0.1)
+    output, _ = ended(evaluate(tmp_path, *same))
+    assert f"4 runs, {len(before)} of them done before" in output
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+
+
+def children_of(parent: int) -> list[int]:
+    """Return the running processes that are below `parent`."""
+    pids = (int(path.name) for path in Path("/proc").glob("[0-9]*"))
+    return [pid for pid in pids if pid != parent and _is_below(pid, parent)]
+
+
 def workers_of(driver: int) -> list[int]:
     """Return the processes in which Ray computes our runs."""
     listed = subprocess.run(
@@ -95,9 +126,9 @@ def _is_below(pid: int, ancestor: int) -> bool:
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not Path("/proc").is_dir(), reason="looks for the workers in /proc")
+@needs_proc
 def test_a_killed_ray_worker_costs_only_its_own_run(tmp_path: Path) -> None:
-    same = ("--arms", "adam", "--seeds", "4", "--epochs", "1500", "--workers", "2")
+    same = ("--arms", "adam", "--seeds", "4", "--epochs", "800", "--workers", "2")
     driver = evaluate(tmp_path / "ray", "--engine", "ray", *same)
     records = tmp_path / "ray" / "wine" / "records"
     deadline = time.monotonic() + 120

@@ -1,8 +1,8 @@
 """lr*: the one absolute rate that is best over the meta-training family.
 
 An agent that had only memorised this rate could do no better than to go there, whatever rate it
-is given: arm `lr-star` does just that, with cosine decay. The number is measured on the family's
-own trainings, never on a target, and kept in `experiments/lr_star.json` with where it came from.
+is given: arm `lr-star` does just that, with cosine decay. `experiments.meta_test.lr_star` measures
+it on the family's own trainings, never on a target, for all of them and for fine-tuning alone.
 """
 
 from __future__ import annotations
@@ -19,20 +19,24 @@ FILE = Path(__file__).parent.parent / "lr_star.json"
 
 @dataclass(frozen=True)
 class LrStar:
-    """The rate of one optimizer, and how it was found."""
+    """Adam's rate for one kind of trainings, and how it was found."""
 
     lr: float
     provenance: str
 
 
 @cache
-def lr_star(optimizer: str = "adam") -> LrStar:
-    """Return the rate for `optimizer`. Raises InvalidArgumentError where none was measured."""
+def lr_star(kind: str = "all") -> LrStar:
+    """Return the rate for all trainings or for one kind of them.
+
+    Raises InvalidArgumentError where none was measured.
+    """
     try:
         stored = json.loads(FILE.read_text(encoding="utf-8"))
-        return LrStar(float(stored[optimizer]), str(stored["provenance"]["about"]))
+        rates = stored if kind == "all" else stored["by_kind"][kind]
+        return LrStar(float(rates["adam"]), str(stored["provenance"]["about"]))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InvalidArgumentError(
-            f"{FILE.name} has no usable entry for {optimizer!r}: it maps optimizers to rates, and "
-            "says what they are under provenance, about."
+            f"{FILE.name} has no rate for {kind!r} trainings: run python -m "
+            "experiments.meta_test.lr_star."
         ) from error

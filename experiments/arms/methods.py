@@ -24,7 +24,8 @@ class Method:
     Attributes:
         label: for tables and pictures.
         schedule: base schedule.
-        lr: base rate; None where it is read from `lr_star.json`.
+        lr: base rate; None where it is lr*.
+        lr_star: the kind of trainings that lr* is the best rate for: `all`, or `finetuning`.
         optimizer: Adam with torch's defaults but in the arms that bring their own.
         z_max: half-width of the agent's envelope; None where no agent is at work.
         z_init: where the agent's scales start.
@@ -44,6 +45,7 @@ class Method:
     tuned_as: str | None = None
     package: str | None = None
     recipe: str = "plan"
+    lr_star: str = "all"
 
 
 METHODS: dict[str, Method] = {
@@ -66,6 +68,9 @@ METHODS: dict[str, Method] = {
     ),
     "prodigy": Method("Prodigy", "cosine", 1.0, "prodigy", package="prodigyopt"),
     "lr-star": Method("Go to lr*, cosine", "cosine", None),
+    "lr-star-finetuning": Method(
+        "Go to lr* of fine-tuning, cosine", "cosine", None, lr_star="finetuning"
+    ),
     "agent": Method("Frozen agent", z_max=10.0, z_init="cautious"),
     "agent-narrow": Method("Frozen agent on cosine", "cosine", z_max=2.0, tuned_as="adam-cosine"),
     "agent-narrow-linear": Method(

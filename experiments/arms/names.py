@@ -88,14 +88,14 @@ class Arm:
             agent = f", with the trials of {self.method.tuned_as}" if self.is_agent else ""
             return f" (the best of a grid on validation data{agent})"
         if self.method.lr is None:
-            return f" (lr*: {lr_star().provenance})"
+            return f" (lr* of the meta-training family: {lr_star(self.method.lr_star).provenance})"
         return ""
 
 
 def own_rate(method_name: str) -> float:
     """Return the base rate that a method starts from if none is given."""
-    lr = METHODS[method_name].lr
-    return lr_star().lr if lr is None else lr
+    method = METHODS[method_name]
+    return lr_star(method.lr_star).lr if method.lr is None else method.lr
 
 
 def parse_arms(text: str) -> list[Arm]:
