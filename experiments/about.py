@@ -63,6 +63,21 @@ def policy_sentences(summary: dict[str, Any]) -> list[str]:
     ]
 
 
+def scale_sentence(summary: dict[str, Any]) -> str:
+    """Return scale, budget, device and rows in one sentence, which stands in every output."""
+    task = summary["task"]
+    budget = f"{task['epochs']} epochs, batch {task['batch_size']}"
+    if isinstance(task.get("rows"), dict):
+        rows = ", ".join(f"{split} {said}" for split, said in task["rows"].items())
+    else:
+        rows = ", ".join(f"{count} {split}" for split, count in task["sizes"].items())
+    recipe = "" if summary["recipe"] == "plan" else f", recipe {summary['recipe']}"
+    return (
+        f"Scale {summary['scale']}{recipe}: {budget}, {summary['seeds']} paired seeds, on "
+        f"{summary['device']}; samples: {rows}."
+    )
+
+
 def protocol(summary: dict[str, Any]) -> list[str]:
     """Return the rules that the evaluation followed, and what they leave open."""
     lines = [
@@ -70,10 +85,12 @@ def protocol(summary: dict[str, Any]) -> list[str]:
         "Test data was read once for each run, at the end of its budget; a run whose loss stops "
         "being finite ends there and is counted as diverged.",
         "Validation data was read at 20 fixed points and chose nothing but the steps of "
-        "ReduceLROnPlateau; the agent does not see it.",
+        "ReduceLROnPlateau and the rates of tuned arms; the agent does not see it.",
         "Differences have t intervals; p values are two-sided, and adjusted by Holm's method "
         "among the baselines of an agent and metric, not over metrics.",
-        "No arm was tuned on this task, the agent included.",
+        *_tuning(summary),
+        "Seeds were fixed beforehand; nothing was stopped or repeated because of a result. "
+        "The protocol is experiments/protocol.md.",
     ]
     if summary["corrected_for_overlap"]:
         lines.append(
@@ -83,9 +100,22 @@ def protocol(summary: dict[str, Any]) -> list[str]:
         )
     task = summary["task"]
     data = ", ".join(
-        f"{name} {task[name]}" for name in ("source", "hash") if isinstance(task.get(name), str)
+        f"{name.replace('_', ' ')} {task[name]}"
+        for name in ("source", "hash", "model", "model_hash")
+        if isinstance(task.get(name), str)
     )
     return [*lines, f"Data: {data}."] if data else lines
+
+
+def _tuning(summary: dict[str, Any]) -> list[str]:
+    if not summary["tuning"]:
+        return ["No arm was tuned on this task, the agent included."]
+    found = next(iter(summary["tuning"].values()))
+    return [
+        f"Every tuned arm had {found['trials']} trials, on validation data and with seeds from "
+        f"{found['seeds'][0]} that are not among those reported; the agent had none. An agent on a "
+        "tuned schedule takes that schedule's rate."
+    ]
 
 
 def _mapping(value: Any) -> dict[str, Any]:

@@ -2,16 +2,31 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+import re
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from experiments.arms import DEFAULT_ARMS, Arm, parse_arms
+from experiments.arms import Arm, parse_arms
+from experiments.defaults import (
+    ALL,
+    FEWEST_SEEDS,
+    TARGETS,
+    TEXTS,
+    Recipe,
+    default_arms,
+    default_scale,
+    default_seeds,
+)
+from experiments.devices import device_here
+from experiments.engines import EngineName
+from experiments.task_arguments import takes_argument
 from lr_env.errors import InvalidArgumentError
 from lr_env.policy import DEFAULT_POLICY
-from lr_env.tasks import DEFAULT_TASK
+from lr_env.tasks import DEFAULT_SCALE, DEFAULT_TASK, Scale
 
-FEWEST_SEEDS = 3
+TASK_ARGUMENTS = ("data", "model", "stem", "head_dropout")
+"""What is handed on to the task, where it takes it."""
 
 
 @dataclass(frozen=True)
@@ -19,26 +34,38 @@ class EvaluateConfig:
     """Compare a frozen policy with the usual learning-rate schedules on one task."""
 
     task: str = DEFAULT_TASK
-    """Registered task: digits, breast_cancer, wine, titanic or family."""
-    seeds: int = 10
+    """Registered task: digits, titanic, cifar10, imdb, sst2, ...; `all`: the plan's four."""
+    scale: Scale | None = None
+    """smoke: seconds; quick: a subset for two cores; paper: the plan in full (default on a GPU)."""
+    seeds: int | None = None
     """Paired seeds: each fixes split, initial weights and data order for all arms."""
     policy: str = DEFAULT_POLICY
     """Shipped policy by name, or the path of a policy folder."""
-    arms: tuple[str, ...] = DEFAULT_ARMS
-    """Methods, separated by spaces or commas; `name@0.01` starts from another base rate."""
+    arms: tuple[str, ...] = ()
+    """Methods, apart by spaces or commas; `name@0.01` starts elsewhere, `name@best` is tuned."""
+    recipe: Recipe = "plan"
+    """plan: our loop; hf-warmup: Hugging Face's Trainer with linear warm-up, on text."""
     epochs: int | None = None
     """Passes over the training data; the task's own if not given."""
     batch_size: int | None = None
     """Mini-batch size; the task's own if not given."""
     data: str | None = None
     """Data source, for tasks that take one: a folder, a file or a hub name."""
+    model: str | None = None
+    """Pretrained encoder, for tasks that take one: a hub name or a local folder."""
+    stem: str | None = None
+    """First layers of cifar10's ResNet-18: cifar or imagenet."""
+    head_dropout: float | None = None
+    """Dropout before the classifier, for tasks that take one."""
     out: Path = Path("runs/eval")
-    """Folder that the task's results are kept in."""
+    """Folder that every task's results are kept in."""
     workers: int | None = None
-    """Processes, of one thread each; the number of cores if not given."""
+    """Runs at a time, of one thread each; what the machine has room for if not given."""
+    engine: EngineName = "local"
+    """local: processes; ray: a cluster started here, or the one that RAY_ADDRESS names."""
 
     def __post_init__(self) -> None:
-        if self.seeds < FEWEST_SEEDS:
+        if self.seeds is not None and self.seeds < FEWEST_SEEDS:
             raise InvalidArgumentError(
                 f"seeds must be at least {FEWEST_SEEDS}, not {self.seeds}: fewer give no interval."
             )
@@ -46,18 +73,83 @@ class EvaluateConfig:
             value = getattr(self, name)
             if value is not None and value <= 0:
                 raise InvalidArgumentError(f"{name} must be above zero, not {value}.")
-        parse_arms(" ".join(self.arms))
+        for arm in self.parsed_arms:
+            if arm.method.recipe != self.recipe:
+                raise InvalidArgumentError(
+                    f"Arm {arm.name} belongs to recipe {arm.method.recipe}, not {self.recipe}: "
+                    f"give --recipe {arm.method.recipe}, or other arms."
+                )
+        if self.task == ALL and self.data is not None:
+            raise InvalidArgumentError(
+                "--data names one task's data, not that of all: set LR_ENV_DATA to a folder that "
+                "holds all of them."
+            )
+        if self.recipe == "hf-warmup" and self.task not in TEXTS:
+            raise InvalidArgumentError(
+                f"Recipe hf-warmup fine-tunes a text classifier, not {self.task}: use --task "
+                f"{' or '.join(TEXTS)}."
+            )
+
+    @property
+    def by_task(self) -> tuple[EvaluateConfig, ...]:
+        """A configuration for each task; of `all`, a task gets the arguments that it takes."""
+        if self.task != ALL:
+            return (self,)
+        found = []
+        for task in TARGETS:
+            foreign = [name for name in TASK_ARGUMENTS if not takes_argument(task, name)]
+            absent: dict[str, Any] = dict.fromkeys(foreign)
+            found.append(replace(self, task=task, **absent))
+        return tuple(found)
+
+    @property
+    def resolved_scale(self) -> Scale:
+        """The scale, chosen by the machine if it was not given."""
+        return self.scale or default_scale(self.task, device_here())
+
+    @property
+    def resolved_seeds(self) -> int:
+        """The number of seeds, the task's own if it was not given."""
+        return self.seeds or default_seeds(self.task, self.resolved_scale)
 
     @property
     def parsed_arms(self) -> list[Arm]:
         """The arms in the order given."""
-        return parse_arms(" ".join(self.arms))
+        return parse_arms(" ".join(self.arms or default_arms(self.task, self.recipe)))
 
     @property
     def task_arguments(self) -> dict[str, Any]:
-        """Arguments for the task besides its seed."""
-        return {} if self.data is None else {"data": self.data}
+        """Arguments for the task besides its seed.
+
+        Raises:
+            InvalidArgumentError: one was given that the task does not take.
+        """
+        given = {name: getattr(self, name) for name in TASK_ARGUMENTS}
+        chosen = {name: value for name, value in given.items() if value is not None}
+        for name in chosen:
+            if not takes_argument(self.task, name):
+                raise InvalidArgumentError(
+                    f"Task {self.task!r} takes no {name.replace('_', ' ')}: leave "
+                    f"--{name.replace('_', '-')} out."
+                )
+        if takes_argument(self.task, "scale"):
+            chosen["scale"] = self.resolved_scale
+        return chosen
+
+    @property
+    def folder(self) -> Path:
+        """Where the results are kept: apart for every scale, recipe and model."""
+        parts = [
+            self.task,
+            self.resolved_scale if self.resolved_scale != DEFAULT_SCALE else "",
+            self.recipe if self.recipe != "plan" else "",
+            self.stem or "",
+            Path(self.model).name if self.model else "",
+            f"dropout-{self.head_dropout:g}" if self.head_dropout is not None else "",
+        ]
+        name = "-".join(re.sub(r"[^A-Za-z0-9_.]+", "-", part).strip("-") for part in parts if part)
+        return self.out / name
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values."""
-        return {**asdict(self), "out": str(self.out)}
+        return {**asdict(self), "out": str(self.out), "scale": self.resolved_scale}

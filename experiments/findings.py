@@ -1,4 +1,4 @@
-"""What the numbers allow to be said, in plain words."""
+"""Numbers in plain words: verdicts counted, losses named, intervals written."""
 
 from __future__ import annotations
 
@@ -7,42 +7,6 @@ from collections.abc import Sequence
 from typing import Any
 
 Summary = dict[str, Any]
-
-
-def headlines(summary: Summary) -> list[str]:
-    """Return against how many baselines each agent is better or worse, and its convergence."""
-    found = []
-    for agent, rows in _by_agent(summary).items():
-        metrics_by_count: dict[str, list[str]] = {}
-        for name in summary["metrics"]:
-            count = _count([row for row in rows if row["metric"] == name])
-            metrics_by_count.setdefault(count, []).append(name)
-        found += [
-            f"{summary['arms'][agent]['label']}, test {join(names)}: {count}."
-            for count, names in metrics_by_count.items()
-        ]
-        found += _convergence(summary["arms"][agent], summary)
-    return found
-
-
-def comparisons(summary: Summary) -> list[dict[str, Any]]:
-    """Return for each agent a table: a row for each baseline, a cell for each metric."""
-    tables = []
-    for agent, rows in _by_agent(summary).items():
-        baselines = dict.fromkeys(row["baseline"] for row in rows)
-        tables.append(
-            {
-                "agent": summary["arms"][agent]["label"],
-                "rows": [
-                    {
-                        "baseline": summary["arms"][name]["label"],
-                        "cells": [row for row in rows if row["baseline"] == name],
-                    }
-                    for name in baselines
-                ],
-            }
-        )
-    return tables
 
 
 def losses(summary: Summary) -> list[str]:
@@ -60,6 +24,24 @@ def losses(summary: Summary) -> list[str]:
         found += _behind(agent, rows, summary)
         found += _cost(agent, others)
     return found
+
+
+def count_verdicts(rows: list[dict[str, Any]]) -> str:
+    """Return `better than 2 of 4 baselines (1 after Holm's correction), ...`."""
+    parts = []
+    for verdict in ("better", "worse"):
+        own = [row for row in rows if row["verdict"] == verdict]
+        if own:
+            held = sum(row["p_holm"] < 0.05 for row in own)
+            kept = "" if held == len(own) else f" ({held or 'none'} after Holm's correction)"
+            parts.append(f"{verdict} than {len(own)} of {len(rows)} baselines{kept}")
+    equal = sum(row["verdict"] == "equal" for row in rows)
+    if equal:
+        parts.append(f"equal to {equal} of {len(rows)} baselines within a point")
+    undecided = sum(row["verdict"] not in ("better", "worse", "equal") for row in rows)
+    if undecided:
+        parts.append(f"cannot be told from {undecided} of {len(rows)} baselines")
+    return ", ".join(parts)
 
 
 def format_interval(interval: dict[str, float] | None) -> str:
@@ -99,35 +81,6 @@ def _by_agent(summary: Summary) -> dict[str, list[dict[str, Any]]]:
     }
 
 
-def _count(rows: list[dict[str, Any]]) -> str:
-    """Return `better than 2 of 4 baselines (1 after Holm's correction), ...`."""
-    parts = []
-    for verdict in ("better", "worse"):
-        own = [row for row in rows if row["verdict"] == verdict]
-        if own:
-            held = sum(row["p_holm"] < 0.05 for row in own)
-            kept = "" if held == len(own) else f" ({held or 'none'} after Holm's correction)"
-            parts.append(f"{verdict} than {len(own)} of {len(rows)} baselines{kept}")
-    undecided = sum(row["verdict"] not in ("better", "worse") for row in rows)
-    if undecided:
-        parts.append(f"cannot be told from {undecided} of {len(rows)} baselines")
-    return ", ".join(parts)
-
-
-def _convergence(agent: dict[str, Any], summary: Summary) -> list[str]:
-    if agent["convergence"] is None:
-        return []
-    others = [arm["convergence"] for arm in summary["arms"].values() if not arm["is_agent"]]
-    medians = [other["median_epochs"] for other in others if other["median_epochs"] is not None]
-    rivals = (
-        f"{min(medians):.1f} to {max(medians):.1f}" if medians else "never in half of the seeds"
-    )
-    return [
-        f"{agent['label']}, median epochs to {summary['target_accuracy']} validation accuracy: "
-        f"{format_convergence(agent['convergence'])}; baselines {rivals} (no test was made)."
-    ]
-
-
 def _worse(agent: dict[str, Any], rows: list[dict[str, Any]], summary: Summary) -> list[str]:
     return [
         f"{agent['label']} is worse than {summary['arms'][row['baseline']]['label']} in test "
@@ -144,7 +97,9 @@ def _behind(agent: dict[str, Any], rows: list[dict[str, Any]], summary: Summary)
     for name in summary["metrics"]:
         own = [row for row in rows if row["metric"] == name and row["interval"]]
         behind = [
-            row for row in own if row["verdict"] == "undecided" and _points_wrong(row, summary)
+            row
+            for row in own
+            if row["verdict"] in ("undecided", "equal") and _points_wrong(row, summary)
         ]
         if behind:
             most = max(abs(row["interval"]["mean"]) for row in behind)

@@ -12,9 +12,10 @@ from matplotlib.figure import Figure
 from rich.console import Console
 
 from experiments.arms import parse_arms
+from experiments.engines import open_engine
 from experiments.grid import run_all
 from experiments.plots import png
-from experiments.training import RunSpec
+from experiments.runs import RunSpec
 from lr_env import files
 from lr_env.command_line import run_command
 from lr_env.policy import DEFAULT_POLICY
@@ -49,7 +50,10 @@ def draw(config: PictureConfig) -> None:
         for arm in arms
     ]  # fmt: skip
     records: dict[str, dict[str, Any]] = {}
-    run_all(specs, lambda spec, record: records.update({spec.arm.name: record}), None, Console())
+    with open_engine("local", None) as engine:
+        run_all(
+            specs, lambda spec, record: records.update({spec.arm.name: record}), engine, Console()
+        )
     figure = Figure(figsize=(10, 3.8), layout="constrained")
     left, right = figure.subplots(1, 2, width_ratios=(1, 1.15))
     for arm in arms:

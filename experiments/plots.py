@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import itertools
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,31 +17,94 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from scipy import stats
 
-Record = dict[str, Any]
+from experiments.convergence import epochs_to_target
+from experiments.runs import Record
 
 # Okabe and Ito's colours, which people with any colour vision tell apart.
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#8C8C8C", "#F0E442")
-AGENT_COLOURS = ("#D55E00", "#000000")
+AGENT_COLOURS = ("#D55E00", "#000000", "#7B2D8E", "#A50026", "#5C4033")
 DASHES = ("--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)))
+MANY_LAYERS = 24
+MOST_BANDS = 6
+"""Arms whose bands can still be told apart."""
 LOWEST_RATE = 1e-8
 """Shown for all rates below it: a schedule's last step has the rate 0."""
 
 
 def learning_curves(
-    arms: dict[str, dict[str, Any]], records: dict[str, list[Record]], metrics: Sequence[str]
+    arms: dict[str, dict[str, Any]],
+    records: dict[str, list[Record]],
+    metrics: Sequence[str],
+    target: float | None = None,
 ) -> bytes:
     """Return a PNG of validation accuracy (if there is one) and loss over epochs, with bands."""
     shown = [metric for metric in ("accuracy", "loss") if metric in metrics]
-    figure = Figure(figsize=(10, 4.6), layout="constrained")
+    figure = Figure(figsize=(10, 4.2 + _legend_height(arms)), layout="constrained")
     panels = figure.subplots(1, len(shown), squeeze=False)[0]
     for panel, metric in zip(panels, shown, strict=True):
         _draw_curves(panel, arms, records, metric)
         panel.set(xlabel="epochs", title=f"validation {metric}")
+        if metric == "accuracy" and target:
+            panel.axhline(target, color="#8C8C8C", lw=1, label=f"target {target:g}")
         panel.grid(alpha=0.25)
     figure.legend(
         *panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False
     )
     return png(figure)
+
+
+def seeds_at_target(
+    arms: dict[str, dict[str, Any]], records: dict[str, list[Record]], target: float
+) -> bytes:
+    """Return a PNG of the share of seeds that have reached the target accuracy, over epochs."""
+    figure = Figure(figsize=(10, 3.4 + _legend_height(arms)), layout="constrained")
+    panel = figure.subplots()
+    for place, (name, arm) in enumerate(arms.items()):
+        times = [epochs_to_target(record["points"], target) for record in records[name]]
+        known = sorted(time for time in times if time is not None)
+        last = max((point["epochs"] for r in records[name] for point in r["points"]), default=0.0)
+        shares = [(index + 1) / len(times) for index in range(len(known))]
+        panel.step(
+            [0.0, *known, last], [0.0, *shares, shares[-1] if shares else 0.0], where="post",
+            color=arm_colours(arms)[name], label=arm["label"], lw=2.4 if arm["is_agent"] else 1.6,
+            ls="-" if arm["is_agent"] else DASHES[place % len(DASHES)],
+        )  # fmt: skip
+    panel.set(xlabel="epochs", ylim=(-0.03, 1.03))
+    panel.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.0%}"))
+    panel.grid(alpha=0.25)
+    figure.legend(loc="outside lower center", ncols=3, frameon=False)
+    return png(figure)
+
+
+def base_rates(arms: dict[str, dict[str, Any]], metric: str) -> bytes:
+    """Return a PNG of a test metric over the base rate, for methods started from several."""
+    figure = Figure(figsize=(10, 4.2), layout="constrained")
+    panel = figure.subplots()
+    by_method: dict[str, list[str]] = {}
+    for name, arm in arms.items():
+        if arm["test"][metric] and not arm["tuned"]:
+            by_method.setdefault(arm["method"], []).append(name)
+    for place, names in enumerate(own for own in by_method.values() if len(own) > 1):
+        first, colour = arms[names[0]], arm_colours(arms)[names[0]]
+        names.sort(key=lambda name: float(arms[name]["lr"]))
+        results = [arms[name]["test"][metric] for name in names]
+        means = [own["mean"] for own in results]
+        low = [own["mean"] - own["low"] for own in results]
+        high = [own["high"] - own["mean"] for own in results]
+        panel.errorbar(
+            [arms[name]["lr"] for name in names], means, [low, high], marker="o", capsize=3,
+            color=colour, label=first["label"].split(", from ")[0],
+            ls="-" if first["is_agent"] else DASHES[place % len(DASHES)],
+        )  # fmt: skip
+    panel.set(xlabel="base learning rate", ylabel=f"test {metric}", xscale="log")
+    panel.grid(alpha=0.25)
+    figure.legend(loc="outside lower center", ncols=3, frameon=False)
+    return png(figure)
+
+
+def _legend_height(arms: dict[str, dict[str, Any]]) -> float:
+    """Return the inches that a legend of three columns takes."""
+    return 0.22 * math.ceil((len(arms) + 1) / 3)
 
 
 def _draw_curves(
@@ -57,7 +121,8 @@ def _draw_curves(
             epochs, mean, color=colour, lw=2.4 if agent else 1.6, label=arm["label"],
             ls="-" if agent else DASHES[place % len(DASHES)], zorder=3 if agent else 2,
         )  # fmt: skip
-        panel.fill_between(epochs, mean - half, mean + half, color=colour, alpha=0.09, lw=0)
+        if len(arms) <= MOST_BANDS:
+            panel.fill_between(epochs, mean - half, mean + half, color=colour, alpha=0.09, lw=0)
         drawn += [value for value in mean if np.isfinite(value)]
         # The first tenth of the budget would squeeze all that comes after it.
         settled += [value for value in (mean - half)[2:] if np.isfinite(value)]
@@ -85,12 +150,15 @@ def rates_by_layer(record: Record) -> bytes:
     rates = record["learning_rates"]
     values = np.clip(np.asarray(rates["rates"], dtype=float).T, LOWEST_RATE, None)
     layers, edges = rates["layers"], [*rates["steps"], record["total_steps"]]
-    figure = Figure(figsize=(10, 1.3 + 0.32 * max(len(layers), 4)), layout="constrained")
+    # Deep networks have many layers: their rows are lower, and a page still holds them.
+    height, font = (0.32, 10) if len(layers) <= MANY_LAYERS else (0.17, 7)
+    figure = Figure(figsize=(10, 1.3 + height * max(len(layers), 4)), layout="constrained")
     panel = figure.subplots()
     # A single rate throughout would leave the colour scale without extent.
     norm = LogNorm(values.min() / 1.05, values.max() * 1.05)
     mesh = panel.pcolormesh(edges, np.arange(len(layers) + 1), values, norm=norm, cmap="viridis")
-    panel.set_yticks(np.arange(len(layers)) + 0.5, [f"layer {name}" for name in layers])
+    labels = [f"layer {name}" if len(layers) <= MANY_LAYERS else name for name in layers]
+    panel.set_yticks(np.arange(len(layers)) + 0.5, labels, fontsize=font)
     panel.invert_yaxis()
     panel.set(xlabel="optimizer steps")
     figure.colorbar(mesh, label="learning rate")

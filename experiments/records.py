@@ -10,12 +10,12 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from experiments.training import RunSpec
+from experiments.runs import RunSpec
 from lr_env import files
 from lr_env.errors import InvalidArgumentError
 from lr_env.policy import FrozenPolicy
 
-FORMAT = 2
+FORMAT = 3
 _SAFE = re.compile(r"[A-Za-z0-9_.@+-]+")
 _BEHAVIOUR = (
     "weights_sha256", "action_space", "activation", "action_mode", "z_max", "max_step", "z_init",
@@ -57,13 +57,16 @@ def fingerprint(spec: RunSpec, task: dict[str, Any], policy: FrozenPolicy | None
     `task`: the task's description without its seed, and the budget.
     """
     card = policy.card if policy is not None and spec.arm.is_agent else {}
+    library = spec.arm.method.package
+    packages = ("lr-env", "torch", *([library] if library else []))
     return _sha256(
         {
             "format": FORMAT,
-            "versions": {package: version(package) for package in ("lr-env", "torch")},
+            "versions": {package: version(package) for package in packages},
             "task": task,
             "arguments": dict(spec.task_arguments),
             "seed": spec.seed,
+            "run": [spec.device, spec.recipe, spec.scale, spec.read_test],
             "arm": [spec.arm.method_name, spec.arm.lr, asdict(spec.arm.method)],
             "policy": {name: card[name] for name in _BEHAVIOUR if name in card},
         }

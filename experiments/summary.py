@@ -7,56 +7,115 @@ from dataclasses import asdict
 from typing import Any
 
 from experiments.arms import Arm
-from experiments.convergence import epochs_to_target, summarise_convergence
+from experiments.convergence import (
+    compare_convergence,
+    epochs_to_target,
+    summarise_convergence,
+)
+from experiments.runs import Record
 from experiments.statistics import (
     holm,
-    interquartile_mean,
+    iqm_interval,
     mean_interval,
     paired_difference,
     verdict,
 )
 from lr_env.tasks import Task
 
-Record = dict[str, Any]
 LOWER_IS_BETTER = ("loss",)
+EQUAL_WITHIN = 0.01
+"""Accuracy and its like are equal where the interval stays within a point: see protocol.md."""
 
 
 def summarise(arms: Sequence[Arm], records: dict[str, list[Record]], task: Task) -> dict[str, Any]:
     """Return the summary of all arms; `records` by arm name, in the order of seeds."""
     names = _metric_names(records)
     share = task.size("test") / task.size("train") if task.overlapping_splits else None
+    target = task.target_accuracy
+    times = {
+        name: [epochs_to_target(record["points"], target) for record in own] if target else []
+        for name, own in records.items()
+    }
     return {
         "metrics": names,
         "lower_is_better": [name for name in names if name in LOWER_IS_BETTER],
-        "target_accuracy": task.target_accuracy,
-        "arms": {arm.name: _arm(arm, records[arm.name], names, task) for arm in arms},
+        "target_accuracy": target,
+        "arms": {arm.name: _arm(arm, records[arm.name], names, times[arm.name]) for arm in arms},
         "differences": _differences(arms, records, names, share),
+        "convergence": _convergence(arms, times, share) if target else [],
         "corrected_for_overlap": share is not None,
     }
 
 
-def _arm(arm: Arm, records: Sequence[Record], names: Sequence[str], task: Task) -> dict[str, Any]:
+def _arm(
+    arm: Arm, records: Sequence[Record], names: Sequence[str], times: Sequence[float | None]
+) -> dict[str, Any]:
     test = {}
     for name in names:
         values = [record["test"].get(name) for record in records]
         known = [value for value in values if value is not None]
         whole = len(known) == len(values)
         test[name] = (
-            {**asdict(mean_interval(known)), "iqm": interquartile_mean(known)} if whole else None
+            {**asdict(mean_interval(known)), "iqm": asdict(iqm_interval(known))} if whole else None
         )
-    target = task.target_accuracy
-    times = [epochs_to_target(record["points"], target) for record in records] if target else []
     return {
         "label": arm.label,
         "description": arm.description,
         "is_agent": arm.is_agent,
+        "method": arm.method_name,
+        "lr": arm.lr,
+        "tuned": arm.tuned,
         "runs": len(records),
         "diverged": sum(record["diverged_at_step"] is not None for record in records),
         "test": test,
         "convergence": summarise_convergence(times) if times else None,
-        "seconds": sum(record["seconds"] for record in records) / len(records),
-        "samples_per_second": sum(r["samples_per_second"] for r in records) / len(records),
+        "seconds": _mean(records, "seconds"),
+        "controller_seconds": _mean(records, "controller_seconds"),
+        "samples_per_second": _mean(records, "samples_per_second"),
+        "trainer": _trainer(records),
     }
+
+
+def _mean(records: Sequence[Record], name: str) -> float:
+    return sum(float(record[name]) for record in records) / len(records)
+
+
+def _trainer(records: Sequence[Record]) -> dict[str, float] | None:
+    """Return the means of what the Trainer itself reported, where it was the one to train."""
+    own = [record["trainer"] for record in records if record.get("trainer")]
+    if not own or any(value is None for figures in own for value in figures.values()):
+        return None
+    return {name: sum(figures[name] for figures in own) / len(own) for name in own[0]}
+
+
+def _convergence(
+    arms: Sequence[Arm], times: dict[str, list[float | None]], share: float | None
+) -> list[dict[str, Any]]:
+    """Return how every agent's times to the target compare with every baseline's."""
+    return [
+        {
+            "agent": agent.name,
+            "baseline": baseline.name,
+            **compare_convergence(times[agent.name], times[baseline.name], share),
+        }
+        for agent in arms
+        if agent.is_agent
+        for baseline in rivals(arms)
+    ]
+
+
+def rivals(arms: Sequence[Arm]) -> list[Arm]:
+    """Return the baselines that agents are compared with.
+
+    Where a method's own base rate is among the arms, its other rates are there to show what a
+    bad one does: to be better than those is no feat.
+    """
+    own = {arm.method_name for arm in arms if not arm.tuned and arm.has_own_rate}
+    return [
+        arm
+        for arm in arms
+        if not arm.is_agent and (arm.tuned or arm.has_own_rate or arm.method_name not in own)
+    ]
 
 
 def _differences(
@@ -69,11 +128,7 @@ def _differences(
     found = []
     for agent in (arm for arm in arms if arm.is_agent):
         for name in names:
-            rows = [
-                _difference(agent, baseline, name, records, share)
-                for baseline in arms
-                if not baseline.is_agent
-            ]
+            rows = [_difference(agent, baseline, name, records, share) for baseline in rivals(arms)]
             known = [row for row in rows if row["p_value"] is not None]
             for row, value in zip(known, holm([r["p_value"] for r in known]), strict=True):
                 row["p_holm"] = value
@@ -96,10 +151,12 @@ def _difference(
     return {
         **row,
         "interval": asdict(difference.interval),
+        "bootstrap": asdict(difference.bootstrap),
+        "iqm": asdict(difference.iqm),
         "p_value": difference.p_value,
         "p_holm": None,
         "probability_of_improvement": difference.probability_of_improvement,
-        "verdict": verdict(difference, higher),
+        "verdict": verdict(difference, higher, EQUAL_WITHIN if higher else None),
     }
 
 

@@ -10,6 +10,7 @@ import gymnasium
 import pytest
 
 import lr_env  # noqa: F401 - registers the ids
+from experiments.arms import METHODS
 from lr_env.action import DISCRETE_ACTIONS
 from lr_env.env import LayerwiseLREnv
 from lr_env.observation import BOUND, FEATURES
@@ -131,3 +132,8 @@ def test_links_between_documents_lead_somewhere() -> None:
         for target in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text(encoding="utf-8")):
             if not target.startswith(("http://", "https://")):
                 assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+def test_the_protocol_names_every_arm() -> None:
+    protocol = (ROOT / "experiments" / "protocol.md").read_text(encoding="utf-8")
+    assert [name for name in METHODS if f"`{name}`" not in protocol] == []

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
-import torch
 from torch import nn
 
 from experiments.arms import METHODS, Arm, build_optimizer, build_scheduler, parse_arms
+from experiments.arms.lr_star import lr_star
 from experiments.config import EvaluateConfig
-from lr_env.errors import InvalidArgumentError, UnknownNameError
+from experiments.meta_test.lr_star import load_lr_star
+from lr_env.errors import InvalidArgumentError, LrEnvError, ModelError, UnknownNameError
 
 
 def learning_rates(arm: Arm, steps: int) -> list[float]:
@@ -18,9 +21,8 @@ def learning_rates(arm: Arm, steps: int) -> list[float]:
     for _ in range(steps):
         rates.append(optimizer.param_groups[0]["lr"])
         optimizer.step()
-        assert not isinstance(scheduler, torch.optim.lr_scheduler.ReduceLROnPlateau)
         if scheduler is not None:
-            scheduler.step()
+            scheduler.after_step(1.0)
     return rates
 
 
@@ -35,10 +37,10 @@ def test_an_arm_counts_once() -> None:
 
 @pytest.mark.parametrize("name", METHODS)
 def test_names_round_trip(name: str) -> None:
-    for text in (name, f"{name}@0.0123456789"):
+    for text in (name,) if METHODS[name].lr is None else (name, f"{name}@0.0123456789"):
         (arm,) = parse_arms(text)
         assert parse_arms(arm.name) == [arm]
-        assert arm.description.startswith("Adam, base rate ")
+        assert f", base rate {arm.lr:g}" in arm.description
 
 
 def test_unknown_arm_names_the_nearest() -> None:
@@ -58,6 +60,36 @@ def test_no_arms(text: str) -> None:
         parse_arms(text)
 
 
+def test_tuned_arms_have_no_rate_of_their_own() -> None:
+    tuned, narrow = parse_arms("adam-cosine@best agent-narrow@best")
+    assert (tuned.name, tuned.label) == ("adam-cosine@best", "Adam, cosine, tuned")
+    found = tuned.at(0.003)
+    assert found.name == tuned.name
+    assert found.settled == parse_arms("adam-cosine@0.003")[0]
+    assert "base rate 0.003 (the best of a grid on validation data)" in found.description
+    assert "with the trials of adam-cosine)" in narrow.at(0.003).description
+
+
+@pytest.mark.parametrize("name", ["agent", "prodigy"])
+def test_what_is_never_tuned(name: str) -> None:
+    with pytest.raises(InvalidArgumentError, match="no grid to be tuned on"):
+        parse_arms(f"{name}@best")
+
+
+def test_lr_star_has_one_rate() -> None:
+    arm, finetuning = parse_arms("lr-star lr-star-finetuning")
+    assert arm.lr == lr_star().lr == load_lr_star("adam")
+    assert finetuning.lr == load_lr_star("adam", "finetuning") < arm.lr
+    assert lr_star().provenance in arm.description
+    with pytest.raises(InvalidArgumentError, match=r"leave out @0\.1"):
+        parse_arms("lr-star@0.1")
+
+
+def test_lr_star_of_trainings_that_were_not_measured() -> None:
+    with pytest.raises(InvalidArgumentError, match="no rate for 'golf' trainings"):
+        lr_star("golf")
+
+
 def test_schedules_of_the_baselines() -> None:
     adam, cosine, linear = (
         learning_rates(arm, 20) for arm in parse_arms("adam@0.01 adam-cosine@0.01 adam-linear@0.01")
@@ -68,6 +100,84 @@ def test_schedules_of_the_baselines() -> None:
     assert cosine == sorted(cosine, reverse=True)
     assert linear[:3] == pytest.approx([0.005, 0.01, 0.01])
     assert linear[-1] == pytest.approx(0.01 / 18)
+
+
+def test_one_cycle_peaks_at_its_rate_and_warm_up_stable_decay_stays_there() -> None:
+    cycle, stable = (learning_rates(arm, 20) for arm in parse_arms("adam-onecycle adam-wsd"))
+    assert max(cycle) == pytest.approx(1e-3)
+    assert 0 < cycle.index(max(cycle)) < 10
+    assert cycle[-1] < 1e-6
+    assert stable[2:16] == [1e-3] * 14
+    assert stable[-1] == pytest.approx(1e-3 / 4)
+
+
+def test_greedy_raises_the_rate_while_the_loss_falls() -> None:
+    (arm,) = parse_arms("adam-greedy")
+    optimizer = build_optimizer(arm, nn.Linear(2, 2))
+    scheduler = build_scheduler(arm, optimizer, 100)
+    assert scheduler is not None
+    for step in range(30):
+        scheduler.after_step(1.0 - step / 30)
+    raised = optimizer.param_groups[0]["lr"]
+    assert raised > 1e-3
+    for _ in range(100):
+        scheduler.after_step(5.0)
+    assert optimizer.param_groups[0]["lr"] < raised
+
+
+def test_a_plateau_is_seen_at_the_end_of_epochs() -> None:
+    (arm,) = parse_arms("adam-plateau")
+    optimizer = build_optimizer(arm, nn.Linear(2, 2))
+    scheduler = build_scheduler(arm, optimizer, 100)
+    assert scheduler is not None
+    for _ in range(7):
+        scheduler.after_epoch(lambda: 1.0)
+    assert optimizer.param_groups[0]["lr"] == pytest.approx(1e-4)
+
+
+def test_a_library_that_is_missing_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "prodigyopt", None)
+    with pytest.raises(LrEnvError, match="Arm prodigy needs the package 'prodigyopt'"):
+        build_optimizer(parse_arms("prodigy")[0], nn.Linear(2, 2))
+
+
+class SelfAttention(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.query = nn.Linear(2, 2)
+
+
+class Encoder(nn.Module):
+    """Named like BERT: embeddings, three numbered layers, a pooler and a classifier."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embeddings = nn.ModuleDict({"word_embeddings": nn.Embedding(3, 2)})
+        self.layer = nn.ModuleList(
+            nn.ModuleDict({"attention": SelfAttention(), "output": nn.Linear(2, 2)})
+            for _ in range(3)
+        )
+        self.pooler = nn.Linear(2, 2)
+        self.classifier = nn.Linear(2, 2)
+
+
+def test_layers_of_a_transformer_decay_downwards() -> None:
+    model = Encoder()
+    (arm,) = parse_arms("adam-layerwise@0.01")
+    optimizer = build_optimizer(arm, model)
+    rates = {id(p): group["lr"] for group in optimizer.param_groups for p in group["params"]}
+    own = {name: rates[id(p)] for name, p in model.named_parameters()}
+    assert len(own) == len(rates)
+    assert own["classifier.weight"] == own["pooler.bias"] == 0.01
+    for layer in range(3):
+        for part in ("output.weight", "attention.query.bias"):
+            assert own[f"layer.{layer}.{part}"] == pytest.approx(0.01 * 0.9 ** (3 - layer))
+    assert own["embeddings.word_embeddings.weight"] == pytest.approx(0.01 * 0.9**4)
+
+
+def test_layer_wise_decay_is_for_transformers() -> None:
+    with pytest.raises(ModelError, match="leave arm adam-layerwise out"):
+        build_optimizer(parse_arms("adam-layerwise")[0], nn.Sequential(nn.Linear(2, 2)))
 
 
 @pytest.mark.parametrize(

@@ -14,19 +14,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from rich.console import Console
 
-from experiments import grid
 from experiments.arms import parse_arms
 from experiments.config import EvaluateConfig
+from experiments.engines import Engine, Save, guarded_run, local
 from experiments.evaluate import evaluate
-from experiments.training import RunSpec
+from experiments.runs import RunSpec
 from lr_env.command_line import run_command
 from lr_env.errors import LrEnvError
 from tests.toys import make_policy
 
 ROOT = Path(__file__).parent.parent
-TIMES = ("seconds", "samples_per_second")
+TIMES = ("seconds", "samples_per_second", "controller_seconds")
 PROG = "python -m experiments.evaluate"
 
 
@@ -89,19 +88,19 @@ def test_interrupted_resumed_and_reproduced(
     second = start(*command, "--workers", "2")
     output, errors = second.communicate(timeout=120)
     assert second.returncode == 0, errors
-    assert f"wine: 6 runs, {len(finished)} of them done before." in output
+    assert f"wine, scale quick: 6 runs, {len(finished)} of them done before." in output
     assert {path: path.stat().st_mtime_ns for path in finished} == finished
     summary = json.loads((folder / "summary.json").read_text())
     assert summary["arms"]["agent"]["runs"] == summary["seeds"] == 3
     assert {path.name for path in folder.iterdir()} == {
         "records", "run.json", "summary.json", "report.md", "report.html", "curves.png",
-        "differences.png", "rates-agent.png",
+        "differences.png", "reached.png", "rates-agent.png",
     }  # fmt: skip
     run = json.loads((folder / "run.json").read_text())
     assert run["command"].startswith(f"{PROG} --task wine --seeds 3 --arms adam,agent")
     assert {"revision", "versions", "config"} <= set(run)
 
-    monkeypatch.setattr("experiments.evaluate.run_all", run_here)
+    monkeypatch.setattr("experiments.grid.run_all", run_here)
     evaluate(replace(config, out=tmp_path / "second"))
     ours, theirs = (
         timeless(stored(tmp_path / out / "wine/records")) for out in ("first", "second")
@@ -127,11 +126,19 @@ def mistake(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
         ("--policy no-such-policy", "Unknown policy"),
         ("--seeds 2", "seeds must be at least 3, not 2: fewer give no interval"),
         ("--seeds 0", "seeds must be at least 3"),
-        ("--seeds three", "invalid literal"),
+        ("--seeds three", "--seeds: no type matching"),
         ("--epochs -1", "epochs must be above zero"),
         ("--workers 0", "workers must be above zero"),
         ("--batch-size 1000 --arms adam", "larger than the training split"),
-        ("--data /no/such --arms adam", "unexpected keyword argument 'data'"),
+        ("--data /no/such --arms adam", "Task 'wine' takes no data: leave --data out"),
+        ("--model bert --arms adam", "Task 'wine' takes no model: leave --model out"),
+        ("--head-dropout 0.3 --arms adam", "leave --head-dropout out"),
+        ("--scale huge", "--scale"),
+        ("--recipe hf-warmup", "Recipe hf-warmup fine-tunes a text classifier, not wine"),
+        ("--arms trainer", "belongs to recipe hf-warmup, not plan"),
+        ("--arms agent@best", "no grid to be tuned on"),
+        ("--task all --data /no/such", "--data names one task's data"),
+        ("--engine spark", "--engine"),
         ("--task titanic --data /no/such", "/no/such"),
         ("--sedes 3", "--seeds"),
     ],
@@ -167,17 +174,17 @@ def test_a_broken_policy_is_refused_before_any_run(
 def test_a_policy_is_not_asked_for_without_an_agent(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("experiments.evaluate.run_all", run_here)
+    monkeypatch.setattr("experiments.grid.run_all", run_here)
     config = EvaluateConfig(
         task="wine", seeds=3, epochs=2, policy="no-such", arms=("adam",), out=tmp_path
     )
-    assert evaluate(config)["policy"] is None
+    assert evaluate(config)["wine"]["policy"] is None
     assert "no-such" not in capsys.readouterr().out
 
 
-def run_here(specs: list[RunSpec], save: grid.Save, workers: int | None, console: Any) -> None:
+def run_here(specs: list[RunSpec], save: Save, engine: Engine, *rest: Any) -> None:
     for spec in specs:
-        save(spec, grid.guarded_run(spec))
+        save(spec, guarded_run(spec))
 
 
 def test_only_damaged_records_run_again(
@@ -189,7 +196,7 @@ def test_only_damaged_records_run_again(
         ran.extend(f"{spec.arm.name}-{spec.seed}" for spec in specs)
         run_here(specs, *rest)
 
-    monkeypatch.setattr("experiments.evaluate.run_all", watched)
+    monkeypatch.setattr("experiments.grid.run_all", watched)
     config = EvaluateConfig(
         task="wine", seeds=3, epochs=2, policy=str(policy), arms=("adam", "agent"), out=tmp_path
     )
@@ -199,13 +206,13 @@ def test_only_damaged_records_run_again(
     ran.clear()
     second = evaluate(config)
     assert ran == ["agent-1"]
-    assert second["differences"] == first["differences"]
+    assert second["wine"]["differences"] == first["wine"]["differences"]
 
 
 def test_a_failing_run_names_itself_and_harms_nothing(
     tmp_path: Path, policy: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("experiments.evaluate.run_all", run_here)
+    monkeypatch.setattr("experiments.grid.run_all", run_here)
     config = EvaluateConfig(
         task="wine", seeds=3, epochs=2, policy=str(policy), arms=("adam", "agent"), out=tmp_path
     )
@@ -229,7 +236,8 @@ def test_finished_runs_are_saved_before_a_failure_is_passed_on(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     # All end before the first is looked at, and they come in no particular order.
-    monkeypatch.setattr(grid, "FIRST_COMPLETED", ALL_COMPLETED)
+    monkeypatch.setattr(local, "FIRST_COMPLETED", ALL_COMPLETED)
+    monkeypatch.setattr(local, "LOOK_EVERY", None)
     adam = parse_arms("adam")[0]
     bad, *good = (
         RunSpec(task=task, task_arguments={}, seed=0, arm=adam, policy=None, epochs=1, batch_size=8)
@@ -237,7 +245,7 @@ def test_finished_runs_are_saved_before_a_failure_is_passed_on(
     )
     saved: list[RunSpec] = []
     with pytest.raises(LrEnvError, match="Unknown task 'no-such-task'"):
-        grid.run_all([bad, *good], lambda spec, _: saved.append(spec), 1, Console(quiet=True))
+        local.LocalEngine(1).run_all([bad, *good], lambda spec, _: saved.append(spec), print)
     assert saved == good
 
 
@@ -251,4 +259,4 @@ class Deadly:
 def test_a_worker_that_dies_is_one_sentence() -> None:
     deadly: Any = Deadly()
     with pytest.raises(LrEnvError, match=r"A worker process died .* fewer --workers"):
-        grid.run_all([deadly], lambda spec, _: None, 1, Console(quiet=True))
+        local.LocalEngine(1).run_all([deadly], lambda spec, _: None, print)

@@ -12,7 +12,7 @@ import pytest
 from experiments import records as records_module
 from experiments.arms import parse_arms
 from experiments.records import Records, fingerprint
-from experiments.training import RunSpec
+from experiments.runs import RunSpec
 from lr_env.action import Envelope
 from tests.toys import make_policy
 
@@ -80,11 +80,23 @@ def test_binary_rubbish_is_not_trusted(tmp_path: Path) -> None:
         replace(SPEC, arm=ADAM),
         replace(SPEC, arm=parse_arms("agent@0.01")[0]),
         replace(SPEC, task_arguments={"architecture": "dropout"}),
+        replace(SPEC, device="cuda"),
+        replace(SPEC, recipe="hf-warmup"),
+        replace(SPEC, scale="paper"),
+        replace(SPEC, read_test=False),
     ],
 )
 def test_fingerprint_tells_runs_apart(tmp_path: Path, other: RunSpec) -> None:
     own = policy(tmp_path)
     assert fingerprint(other, TASK, own) != fingerprint(SPEC, TASK, own)
+
+
+def test_a_tuned_arm_s_runs_are_those_of_its_rate(tmp_path: Path) -> None:
+    tuned = replace(SPEC, arm=parse_arms("adam@best")[0].at(0.01).settled)
+    fixed = replace(SPEC, arm=parse_arms("adam@0.01")[0])
+    store = Records(tmp_path)
+    store.save(fixed, fingerprint(fixed, TASK, None), RECORD)
+    assert store.load(tuned, fingerprint(tuned, TASK, None)) == RECORD
 
 
 def test_fingerprint_follows_data_budget_policy_and_format(

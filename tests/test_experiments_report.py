@@ -12,9 +12,10 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from experiments.about import about_policy, policy_sentences, protocol
+from experiments.about import about_policy, policy_sentences, protocol, scale_sentence
+from experiments.answers import Answer, answers, in_short
 from experiments.arms import parse_arms
-from experiments.findings import format_convergence, headlines, join, losses
+from experiments.findings import format_convergence, join, losses
 from experiments.report import print_table, write_report
 from experiments.statistics import mean_interval
 from experiments.summary import summarise
@@ -40,6 +41,7 @@ def record(arm: str, seed: int, accuracy: float, loss: float | None, target_at: 
         "arm": arm, "seed": seed, "diverged_at_step": None if loss is not None else 17,
         "total_steps": 40, "points": points if loss is not None else points[:2],
         "test": {"accuracy": accuracy, "loss": loss, "f1": 0.5}, "seconds": 2.0,
+        "controller_seconds": 0.5 if arm.startswith("agent") else 0.0,
         "samples_per_second": 100.0 if arm.startswith("agent") else 300.0,
         "learning_rates": rates if arm.startswith("agent") else None,
     }  # fmt: skip
@@ -53,10 +55,23 @@ class Toy(ToyTask):
 def make(
     policy: FrozenPolicy | None, own: Callable[[str, int], Record], arms: str = "adam agent"
 ) -> tuple[dict[str, Any], dict[str, list[Record]]]:
-    parsed = parse_arms(arms)
+    parsed = [arm.at(0.003) if arm.tuned else arm for arm in parse_arms(arms)]
     records = {arm.name: [own(arm.name, seed) for seed in range(SEEDS)] for arm in parsed}
     task = Toy()
+    tuned = {
+        arm.name: {
+            "trials_of": "adam-cosine", "trials": 9, "seeds": [1000], "seconds": 77.0,
+            "chosen": arm.lr, "at_edge": False,
+            "table": [{"lr": 0.001, "accuracy": 0.5, "loss": 1.0, "diverged": 0},
+                      {"lr": arm.lr, "accuracy": 0.8, "loss": 0.6, "diverged": 0}],
+        }
+        for arm in parsed if arm.tuned
+    }  # fmt: skip
     summary = {
+        "scale": "quick",
+        "recipe": "plan",
+        "device": "cpu",
+        "tuning": tuned,
         "task": {"name": "toy", "sizes": task.describe()["sizes"], "epochs": 10, "batch_size": 16},
         "seeds": SEEDS,
         "policy": about_policy(policy, "toy") if policy else None,
@@ -120,8 +135,9 @@ def test_numbers_in_the_reports_are_the_summary_s(tmp_path: Path, policy: Frozen
             assert f"{interval['mean']:.4f} {interval['low']:.4f} to {interval['high']:.4f}" in page
     for row in stored["differences"]:
         low, high = row["interval"]["low"], row["interval"]["high"]
-        assert f"{row['verdict']}: {row['interval']['mean']:+.4f} [{low:+.4f}, " in markdown
-        assert f"{row['interval']['mean']:+.4f} ({low:+.4f} to {high:+.4f})" in page
+        said = f"{row['interval']['mean']:+.4f} [{low:+.4f}, {high:+.4f}]"
+        assert f"{row['verdict']} ({said})" in markdown
+        assert f"{row['verdict']} {said}" in page
     for text in (markdown, page):
         assert stored["policy"]["sha256"] in text
         assert stored["provenance"]["command"] in text
@@ -139,7 +155,7 @@ def test_the_page_stands_alone_and_markdown_finds_its_pictures(
     assert "@import" not in text
     assert "url(" not in text
     linked = re.findall(r"!\[[^\]]*\]\(([^)]*)\)", (tmp_path / "report.md").read_text())
-    assert len(linked) == page.images == 4
+    assert len(linked) == page.images == 6
     for name in linked:
         assert (tmp_path / name).read_bytes().startswith(b"\x89PNG")
 
@@ -165,11 +181,12 @@ def test_where_it_loses(policy: FrozenPolicy) -> None:
     )
     assert "behind on average, though no interval shows it: accuracy against 1 of 1" in behind
     assert "takes 3.0 times the baselines' training time" in cost
-    assert headlines(summary) == [
-        "Frozen agent, test accuracy and f1: cannot be told from 1 of 1 baselines.",
+    assert in_short(summary) == [
+        "Frozen agent, test accuracy: cannot be told from 1 of 1 baselines.",
         "Frozen agent, test loss: worse than 1 of 1 baselines.",
-        "Frozen agent, median epochs to 0.9 validation accuracy: 4.5; baselines 2.0 to 2.0 (no "
-        "test was made).",
+        "Frozen agent, test f1: equal to 1 of 1 baselines within a point.",
+        "Frozen agent, median epochs to a validation accuracy of 0.9: 4.5. Of 1 baselines it is "
+        "slower than 1 (none with p below 0.05).",
     ]
 
 
@@ -188,12 +205,12 @@ def test_what_does_not_survive_correction_is_said(policy: FrozenPolicy) -> None:
     summary, _ = make(policy, agent_ahead, "adam adam-cosine agent")
     for row in summary["differences"]:
         row["p_holm"] = 0.2
-    assert "better than 2 of 2 baselines (none after Holm's correction)" in headlines(summary)[0]
+    assert "better than 2 of 2 baselines (none after Holm's correction)" in in_short(summary)[0]
 
 
 def test_where_it_wins(policy: FrozenPolicy) -> None:
     summary, _ = make(policy, agent_ahead)
-    assert "Frozen agent, test accuracy: better than 1 of 1 baselines." in headlines(summary)
+    assert "Frozen agent, test accuracy: better than 1 of 1 baselines." in in_short(summary)
     assert [line for line in losses(summary) if "training time" not in line] == []
 
 
@@ -231,6 +248,108 @@ def test_baselines_alone_and_a_task_without_accuracy(tmp_path: Path) -> None:
         assert "No agent is among the arms." in text
         assert "nothing is compared" in text
     assert summary["metrics"] == ["loss"]
+
+
+def asked(summary: dict[str, Any], records: dict[str, list[Record]]) -> dict[str, Answer]:
+    return {answer.question: answer for answer in answers(summary, records)}
+
+
+def test_questions_come_in_a_sceptic_s_order(tmp_path: Path, policy: FrozenPolicy) -> None:
+    summary, records = make(policy, agent_behind)
+    write_report(tmp_path, summary, records)
+    order = list(asked(summary, records))
+    assert [question.split()[0] for question in order] == [
+        "Does", "Does", "How", "What", "What", "What", "Where",
+    ]  # fmt: skip
+    for name in ("report.md", "report.html"):
+        text = (tmp_path / name).read_text().replace("&#39;", "'")
+        places = [text.index(f"{index + 1}. {question}") for index, question in enumerate(order)]
+        assert places == sorted(places)
+
+
+def test_the_scale_is_said_everywhere(tmp_path: Path, policy: FrozenPolicy) -> None:
+    summary, records = make(policy, agent_behind)
+    summary["scale"] = "smoke"
+    summary["task"]["rows"] = {"train": "64 of 80 in train"}
+    write_report(tmp_path, summary, records)
+    console = Console(width=80, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
+    print_table(summary, console)
+    sentence = scale_sentence(summary)
+    assert sentence == (
+        "Scale smoke: 10 epochs, batch 16, 5 paired seeds, on cpu; samples: train 64 of 80 in "
+        "train."
+    )
+    assert "scale smoke" in console.export_text()
+    assert json.loads((tmp_path / "summary.json").read_text())["scale"] == "smoke"
+    for name in ("report.md", "report.html"):
+        assert sentence in (tmp_path / name).read_text()
+
+
+def test_against_a_tuned_schedule(policy: FrozenPolicy) -> None:
+    summary, records = make(policy, agent_behind, "adam adam-cosine@best agent agent-narrow@best")
+    answer = asked(summary, records)["Does it beat a tuned schedule?"]
+    assert answer.lines[0] == (
+        "Adam, cosine, tuned: 0.003 was the best of 9 trials on validation data. The agent had "
+        "none."
+    )
+    assert answer.table is not None
+    assert {cells[0].small for cells in answer.table.rows} == {("minus Adam, cosine, tuned",)}
+    costs = asked(summary, records)["What did it cost?"]
+    assert "Frozen agent: 25% of its 2.0 s" in costs.lines[0]
+    assert costs.lines[0].endswith("no trials beforehand.")
+    assert costs.lines[1].endswith("the trials of its schedule beforehand.")
+    assert costs.table is not None
+    assert [cells[-1].text for cells in costs.table.rows] == ["none", "9, 77 s", "none", "9, 77 s"]
+
+
+def test_nothing_tuned_is_said(policy: FrozenPolicy) -> None:
+    summary, records = make(policy, agent_behind, "adam adam-cosine agent")
+    answer = asked(summary, records)["Does it beat a tuned schedule?"]
+    assert answer.lines[0].startswith("No arm was tuned here")
+    assert "Frozen agent against Adam, cosine: " in answer.lines[1]
+
+
+def test_bad_base_rates_are_no_rivals(tmp_path: Path, policy: FrozenPolicy) -> None:
+    def by_rate(arm: str, seed: int) -> Record:
+        own = {"adam@1e-05": 0.2, "agent@1e-05": 0.7}.get(arm, 0.8)
+        return record(arm, seed, own + 0.01 * seed, 0.4, 4)
+
+    summary, records = make(policy, by_rate, "adam adam@1e-5 agent agent@1e-5")
+    write_report(tmp_path, summary, records)
+    assert {row["baseline"] for row in summary["differences"]} == {"adam"}
+    answer = asked(summary, records)["What happens from a bad base rate?"]
+    assert answer.lines == [
+        "Adam, fixed: test accuracy from 0.2200 to 0.8200 over 2 base rates.",
+        "Frozen agent: test accuracy from 0.7200 to 0.8200 over 2 base rates.",
+    ]
+    assert (tmp_path / "base-rates.png").exists()
+    summary, _ = make(policy, by_rate, "adam@1e-5 agent@1e-5")
+    assert {row["baseline"] for row in summary["differences"]} == {"adam@1e-05"}
+
+
+def test_what_it_did_to_the_layers(policy: FrozenPolicy) -> None:
+    summary, records = make(policy, agent_behind)
+    (line,) = asked(summary, records)["What did it do to each layer, and when?"].lines
+    assert "2 decisions over 2 layers" in line
+    assert "begins at 0.01, is highest with 0.01 after 0% of the steps and ends at 0.0001" in line
+    assert "at most a factor of 10 apart" in line
+
+
+def test_the_trainer_s_figures_stand_beside_the_plan_s(
+    tmp_path: Path, policy: FrozenPolicy
+) -> None:
+    def trained(arm: str, seed: int) -> Record:
+        figures = {"eval_loss": 0.25 + seed, "eval_accuracy": 0.5, "eval_runtime": 2.0}
+        return {**record(arm, seed, 0.5, 0.25, 4), "learning_rates": None, "trainer": figures}
+
+    summary, records = make(policy, trained, "trainer")
+    summary["recipe"] = "hf-warmup"
+    write_report(tmp_path, summary, records)
+    for name in ("report.md", "report.html"):
+        text = (tmp_path / name).read_text()
+        assert "accuracy 0.856 and loss 0.432 on 500" in text
+        assert "eval_runtime" in text
+    assert "| HF Trainer's recipe | 2.25 | 0.5 | 2 |" in (tmp_path / "report.md").read_text()
 
 
 def test_names_are_escaped(tmp_path: Path, policy: FrozenPolicy) -> None:

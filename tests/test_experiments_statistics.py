@@ -8,10 +8,15 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from experiments.convergence import epochs_to_target, summarise_convergence
+from experiments.convergence import (
+    compare_convergence,
+    epochs_to_target,
+    summarise_convergence,
+)
 from experiments.statistics import (
     holm,
     interquartile_mean,
+    iqm_interval,
     mean_interval,
     paired_difference,
     verdict,
@@ -62,6 +67,15 @@ def test_verdict_knows_which_way_is_better() -> None:
     assert verdict(down, higher_is_better=False) == "better"
 
 
+@pytest.mark.parametrize(("margin", "said"), [(0.02, "equal"), (0.005, "undecided")])
+def test_equal_is_an_interval_within_the_margin(margin: float, said: str) -> None:
+    other = [0.80, 0.82, 0.84, 0.86, 0.81]
+    own = [x + gap for x, gap in zip(other, (0.004, -0.006, 0.002, 0.005, -0.004), strict=True)]
+    difference = paired_difference(own, other, higher_is_better=True)
+    assert verdict(difference, higher_is_better=True, margin=margin) == said
+    assert verdict(difference, higher_is_better=True) == "undecided"
+
+
 def test_bootstrap_interval_is_seeded_and_covers() -> None:
     draws = np.random.default_rng(3).normal(2.0, 1.0, (60, 12))
     intervals = [mean_interval(list(row)) for row in draws]
@@ -97,3 +111,37 @@ def test_never_reached_counts_as_later_than_any_time() -> None:
     assert summarise_convergence([2.0, None, 4.0])["median_epochs"] == 4.0
     half = summarise_convergence([2.0, None, 4.0, None])
     assert half == {"reached": 2, "runs": 4, "median_epochs": None}
+
+
+def test_interquartile_interval_is_seeded_and_around_its_mean() -> None:
+    values = [0.1, 0.5, 0.52, 0.55, 0.6, 0.61, 0.7, 9.0]
+    interval = iqm_interval(values)
+    assert interval == iqm_interval(values)
+    assert interval.mean == interquartile_mean(values)
+    assert interval.low < interval.mean < interval.high
+    assert iqm_interval([0.5] * 4).low == 0.5
+
+
+def test_paired_differences_have_bootstrap_intervals_too() -> None:
+    difference = paired_difference(OWN, OTHER, higher_is_better=True)
+    gaps = [a - b for a, b in zip(OWN, OTHER, strict=True)]
+    assert difference.bootstrap == mean_interval(gaps)
+    assert difference.iqm.mean == pytest.approx((0.02 + 0.04) / 2)
+    assert difference.bootstrap.low > difference.interval.low
+
+
+def test_times_are_compared_where_both_get_there() -> None:
+    own = [1.0, 2.0, 4.0, 3.0, None, None]
+    other = [2.0, 4.0, 8.0, None, 5.0, None]
+    found = compare_convergence(own, other)
+    assert (found["both"], found["only_own"], found["only_other"]) == (3, 1, 1)
+    assert found["speedup"] == pytest.approx(2.0)
+    assert found["interval"]["mean"] == pytest.approx(-7 / 3)
+    assert found["p_value"] == pytest.approx(stats.ttest_rel(own[:3], other[:3]).pvalue)  # type: ignore[type-var]
+
+
+def test_two_pairs_of_times_have_no_interval() -> None:
+    found = compare_convergence([1.0, 2.0, None], [3.0, 6.0, 1.0])
+    assert found["speedup"] == pytest.approx(3.0)
+    assert found["interval"] is None
+    assert compare_convergence([None], [1.0])["speedup"] is None

@@ -10,13 +10,18 @@ import pytest
 import torch
 from torch import nn
 
-from experiments.arms import parse_arms
-from experiments.training import POINTS, RunSpec, run
+from experiments.arms import METHODS, parse_arms
+from experiments.arms.optimizers import build_optimizer, judged_weights, training_mode
+from experiments.runs import POINTS, RunSpec
+from experiments.training import run
 from lr_env.errors import PolicyError
 from lr_env.tasks import Split, register_task
 from tests.toys import ToyTask, make_policy
 
-TIMES = ("seconds", "samples_per_second")
+TIMES = ("seconds", "samples_per_second", "controller_seconds")
+PLAIN = {
+    name for name, method in METHODS.items() if method.recipe == "plan" and not method.layer_decay
+}
 
 
 class Watched(ToyTask):
@@ -71,7 +76,7 @@ def timeless(record: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in record.items() if name not in TIMES}
 
 
-@pytest.mark.parametrize("arm", ["adam", "adam-linear", "adam-plateau", "agent", "agent-narrow"])
+@pytest.mark.parametrize("arm", [name for name in METHODS if name in PLAIN])
 @pytest.mark.parametrize("architecture", ["mlp", "dropout"])
 def test_same_seed_same_record(arm: str, architecture: str, policy: str) -> None:
     arguments = {"architecture": architecture}
@@ -96,7 +101,7 @@ def test_arms_of_a_seed_see_the_same_batches_and_test_data_once(policy: str) -> 
 
 def test_arms_of_a_seed_start_from_the_same_weights(policy: str) -> None:
     # So small a rate leaves the weights where they were: arms can only differ by their start.
-    arms = ("adam@1e-12", "adam-cosine@1e-12", "adam-linear@1e-12")
+    arms = ("adam@1e-12", "adam-cosine@1e-12", "adam-linear@1e-12", "schedule-free@1e-12")
     losses = {run(spec(arm, policy))["test"]["loss"] for arm in arms}
     assert max(losses) - min(losses) < 1e-6
 
@@ -120,6 +125,53 @@ def test_divergence_is_recorded(arm: str, policy: str) -> None:
     assert record["diverged_at_step"] == 6
     assert len(record["points"]) == 3
     assert record["test"]["loss"] is not None
+
+
+def test_schedule_free_leaves_no_trace_of_its_readings(monkeypatch: pytest.MonkeyPatch) -> None:
+    # BatchNorm's statistics are taken anew at every reading, and dropout's masks go on as before.
+    first = run(spec("schedule-free", "", task_arguments={"architecture": "batchnorm"}))
+    monkeypatch.setattr("experiments.training.reading_steps", lambda total: {total})
+    second = run(spec("schedule-free", "", task_arguments={"architecture": "batchnorm"}))
+    assert len(second["points"]) == 1
+    assert second["test"] == first["test"]
+
+
+def test_schedule_free_is_judged_by_its_average_with_statistics_of_its_own() -> None:
+    task = ToyTask(0, "batchnorm")
+    model = task.build_model()
+    arm = parse_arms("schedule-free@0.05")[0]
+    optimizer = build_optimizer(arm, model, 10)
+    training_mode(optimizer)
+    for batch in task.batches("train", 16):
+        optimizer.zero_grad()
+        task.loss(model, batch).backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    with judged_weights(optimizer, task, model, 16):
+        inside = {name: value.clone() for name, value in model.state_dict().items()}
+    changed = {name for name in before if not torch.equal(before[name], inside[name])}
+    assert {"0.weight", "1.running_mean", "1.running_var"} <= changed
+    for name, value in model.state_dict().items():
+        torch.testing.assert_close(value, before[name])
+
+
+def test_a_trial_never_reads_test_data(policy: str) -> None:
+    Watched.log.clear()
+    record = run(spec("adam", policy, "watched", read_test=False))
+    assert record["test"] == {}
+    assert "test" not in Watched.log
+
+
+def test_a_run_tells_how_far_it_is(policy: str) -> None:
+    shares: list[float] = []
+    run(spec("adam", policy), shares.append)
+    assert shares == pytest.approx([step / 40 for step in range(1, 41)])
+
+
+def test_the_controller_s_time_is_part_of_the_training_s(policy: str) -> None:
+    record = run(spec("agent", policy))
+    assert 0.0 < record["controller_seconds"] < record["seconds"]
+    assert run(spec("adam", policy))["controller_seconds"] == 0.0
 
 
 def test_the_agent_moves_every_layer(policy: str) -> None:

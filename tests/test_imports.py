@@ -61,6 +61,21 @@ def test_the_controller_runs_every_shipped_policy(name: str) -> None:
     assert run_controller(name).startswith("rates")
 
 
+def test_the_trainer_s_callback_needs_transformers_besides_and_nothing_more() -> None:
+    code = f"""
+import sys
+for name in {FORBIDDEN!r}:
+    if name != "transformers":
+        sys.modules[name] = None
+from lr_env.integrations.transformers import LRControllerCallback
+LRControllerCallback("ppo-v0")
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
 def imported_by(path: Path) -> set[str]:
     """Return the top-level names that a file imports anywhere in it."""
     names: set[str] = set()

@@ -86,6 +86,13 @@ def test_every_target_can_be_planned(target: str, checkout: Path) -> None:
             ["-m", "experiments.meta_test", "--policy", "ppo-v0 runs/a",
              "--entries", "scenes,topics", "--seeds", "5"],
         ),
+        (
+            ["eval", "TASK=imdb", "SCALE=paper", "MODEL=/some/where else", "STEM=cifar",
+             "RECIPE=hf-warmup", "ENGINE=ray"],
+            ["-m", "experiments.evaluate", "--task", "imdb", "--scale", "paper",
+             "--model", "/some/where else", "--stem", "cifar", "--recipe", "hf-warmup",
+             "--engine", "ray"],
+        ),
         (["test"], ["-m", "pytest"]),
         (["test-slow"], ["-m", "pytest", "-m", "slow"]),
         (["type"], ["-m", "mypy"]),

@@ -16,10 +16,10 @@ from experiments.meta_test.lr_star import LR_STAR_FILE, OPTIMIZERS, best_rate, l
 from experiments.meta_test.lr_star import RATES as QUARTERS
 from experiments.meta_test.statistics import (
     improvement_over_entries,
-    iqm_interval,
     median_over_entries,
 )
 from experiments.meta_test.summary import compare_controls, log_ratio, summarise_entry, tune
+from experiments.statistics import iqm_interval
 from lr_env.errors import DataError
 from lr_env.meta_test.spec import MetaTestSpec
 from lr_env.meta_test.suite import MetaTestEntry

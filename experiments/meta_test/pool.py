@@ -12,7 +12,8 @@ from typing import Any, TypeVar
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-from experiments.grid import RunFailedError, _deaf_children, _prepare
+from experiments.engines import RunFailedError
+from experiments.engines.processes import deaf_children, prepare_worker
 
 Job = TypeVar("Job")
 
@@ -48,11 +49,11 @@ def run_jobs(
             *columns, TextColumn("left"), TimeRemainingColumn(), console=console,
             speed_estimate_period=3600.0,
         ) as progress,
-        ProcessPoolExecutor(count, mp_context=context, initializer=_prepare) as pool,
+        ProcessPoolExecutor(count, mp_context=context, initializer=prepare_worker) as pool,
     ):  # fmt: skip
         bar = progress.add_task(f"{len(jobs)} jobs", total=sum(map(cost, jobs)))
         try:
-            with _deaf_children():
+            with deaf_children():
                 pending = {pool.submit(work, job): job for job in ordered}
             while pending:
                 done = wait(pending, return_when=FIRST_COMPLETED).done

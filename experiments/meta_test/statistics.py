@@ -9,26 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from experiments.statistics import CONFIDENCE, Interval, interquartile_mean
+from experiments.statistics import CONFIDENCE, Interval
 from lr_env.randomness import numpy_generator
 
 RESAMPLES = 9999
 OVER_ENTRIES = 1999
 """Resamples of statistics over all entries, whose every resample is of thousands of numbers."""
 Array = NDArray[np.float64]
-
-
-def iqm_interval(values: Sequence[float] | Array) -> Interval:
-    """Return the interquartile mean with its percentile bootstrap interval, seeded."""
-    sample = np.asarray(values, dtype=float)
-    centre = interquartile_mean(sample.tolist())
-    if np.ptp(sample) == 0.0:
-        return Interval(centre, centre, centre)
-    found = stats.bootstrap(
-        (sample,), _trimmed, vectorized=True, confidence_level=CONFIDENCE, method="percentile",
-        n_resamples=RESAMPLES, rng=numpy_generator(0, "iqm"),
-    ).confidence_interval  # fmt: skip
-    return Interval(centre, float(found.low), float(found.high))
 
 
 def median_over_entries(log_ratios: Sequence[Array]) -> Interval:

@@ -12,10 +12,9 @@ from experiments.meta_test.cells import FREE, LR_STAR, ON_BASE, TUNED
 from experiments.meta_test.statistics import (
     Array,
     improvement_over_entries,
-    iqm_interval,
     median_over_entries,
 )
-from experiments.statistics import interquartile_mean
+from experiments.statistics import interquartile_mean, iqm_interval
 from lr_env.meta_test import MetaTestEntry
 
 Records = Mapping[str, Mapping[str, Any]]

@@ -1,0 +1,109 @@
+"""The plan of one task's evaluation: its instance, its policy, and what each run is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from experiments.arms import Arm
+from experiments.arms.optimizers import import_library
+from experiments.config import EvaluateConfig
+from experiments.defaults import default_budget
+from experiments.records import fingerprint
+from experiments.runs import RunSpec
+from lr_env.errors import InvalidArgumentError
+from lr_env.policy import FrozenPolicy
+from lr_env.tasks import SPLITS, Task, make_task
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One task to be evaluated.
+
+    Attributes:
+        task: the instance of seed 0, for all that does not depend on the seed.
+        policy: None where no arm needs one.
+        device: kind of device that the runs compute on.
+    """
+
+    config: EvaluateConfig
+    task: Task
+    policy: FrozenPolicy | None
+    device: str = "cpu"
+
+    @property
+    def title(self) -> str:
+        """Task and scale, for what is said while the runs go."""
+        return f"{self.config.task}, scale {self.config.resolved_scale}"
+
+    @property
+    def about(self) -> dict[str, Any]:
+        """The task's description without its seed, and the budget."""
+        described = {k: v for k, v in self.task.describe().items() if k != "seed"}
+        return {
+            **described,
+            "name": self.config.task,
+            "sizes": {split: self.task.size(split) for split in SPLITS},
+            "epochs": self.epochs,
+            "batch_size": self.batch_size,
+        }
+
+    @property
+    def epochs(self) -> int:
+        """Passes over the training data."""
+        return self.config.epochs or self._own_budget[0]
+
+    @property
+    def batch_size(self) -> int:
+        """Mini-batch size."""
+        return self.config.batch_size or self._own_budget[1]
+
+    @property
+    def _own_budget(self) -> tuple[int, int]:
+        return default_budget(self.config.recipe, self.task.epochs, self.task.batch_size)
+
+    def spec(self, arm: Arm, seed: int) -> RunSpec:
+        """Return the run of `arm` with `seed`."""
+        config = self.config
+        digest = self.policy.card["weights_sha256"] if self.policy and arm.is_agent else None
+        return RunSpec(
+            task=config.task,
+            task_arguments=config.task_arguments,
+            seed=seed,
+            arm=arm.settled,
+            policy=config.policy if arm.is_agent else None,
+            epochs=self.epochs,
+            batch_size=self.batch_size,
+            policy_sha256=digest,
+            device=self.device,
+            recipe=config.recipe,
+            scale=config.resolved_scale,
+        )
+
+    def trial(self, arm: Arm, seed: int) -> RunSpec:
+        """Return a tuning trial, which never reads test data."""
+        return replace(self.spec(arm, seed), read_test=False)
+
+    def fingerprint(self, spec: RunSpec) -> str:
+        """Return the hash of all that decides a run's result."""
+        return fingerprint(spec, self.about, self.policy)
+
+
+def make_plan(config: EvaluateConfig) -> Plan:
+    """Return the plan; whatever cannot be used is refused before any run begins.
+
+    Raises:
+        LrEnvError: data, policy or arguments that cannot be used.
+    """
+    task = make_task(config.task, seed=0, **config.task_arguments)
+    for arm in config.parsed_arms:
+        if arm.method.package is not None:
+            import_library(arm)
+    needed = any(arm.is_agent for arm in config.parsed_arms)
+    plan = Plan(config, task, FrozenPolicy.load(config.policy) if needed else None)
+    if plan.batch_size > task.size("train"):
+        raise InvalidArgumentError(
+            f"batch_size {plan.batch_size} is larger than the training split "
+            f"({task.size('train')})."
+        )
+    return plan

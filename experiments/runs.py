@@ -1,0 +1,85 @@
+"""What one run of an evaluation is, and what it tells while it goes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from experiments.arms import Arm
+from lr_env.controller import LRController
+from lr_env.errors import PolicyError
+from lr_env.policy import FrozenPolicy
+
+POINTS = 20
+"""Readings of the validation data in every run, at equal distances of the budget."""
+
+Record = dict[str, Any]
+"""What is kept of a run: plain values, as JSON has them."""
+
+Report = Callable[[float], None]
+"""Takes the share of a run's steps that are done."""
+
+
+@dataclass(frozen=True)
+class RunSpec:
+    """What one run is; workers rebuild everything from it.
+
+    Attributes:
+        policy_sha256: of the weights that `policy` has to hold, if that matters.
+        device: kind of device that it computes on.
+        recipe: `plan`, or `hf-warmup` for Hugging Face's Trainer.
+        scale: of the budget; what a recipe does may depend on it.
+        read_test: whether test data is read at the end; a tuning trial never reads it.
+    """
+
+    task: str
+    task_arguments: Mapping[str, Any] = field(hash=False)
+    seed: int
+    arm: Arm
+    policy: str | None
+    epochs: int
+    batch_size: int
+    policy_sha256: str | None = None
+    device: str = "cpu"
+    recipe: str = "plan"
+    scale: str = "quick"
+    read_test: bool = True
+
+
+def silent(share: float) -> None:
+    """Report to nobody."""
+
+
+def load_policy(spec: RunSpec) -> FrozenPolicy | None:
+    """Return the run's policy. Raises PolicyError if it is not the one that was meant."""
+    if spec.policy is None:
+        return None
+    policy = FrozenPolicy.load(spec.policy)
+    if spec.policy_sha256 not in (None, policy.card["weights_sha256"]):
+        raise PolicyError(
+            f"Policy {spec.policy!r} was replaced while it was evaluated: finished runs are of the "
+            "old one; run the same command again to evaluate the new one."
+        )
+    return policy
+
+
+def reading_steps(total_steps: int) -> set[int]:
+    """Return the steps after which validation data is read."""
+    return {math.ceil(total_steps * (index + 1) / POINTS) for index in range(POINTS)}
+
+
+def finite(value: float) -> float | None:
+    """Return the number; None in place of one that is not finite, which JSON cannot hold."""
+    return float(value) if math.isfinite(value) else None
+
+
+def rates_of(controller: LRController) -> dict[str, Any]:
+    """Return the rates of every layer at every decision, and its base rate."""
+    return {
+        "layers": [layer.name for layer in controller.layers],
+        "steps": [decision.step for decision in controller.history],
+        "rates": [list(decision.learning_rates) for decision in controller.history],
+        "base": [decision.base_lr for decision in controller.history],
+    }

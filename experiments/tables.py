@@ -1,0 +1,170 @@
+"""Tables that the report's answers stand on: cells of text, a smaller line, and a verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from experiments.findings import format_convergence
+
+Summary = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What stands in a cell.
+
+    Attributes:
+        small: what stands below it, smaller, line by line.
+        kind: `better`, `worse`, `undecided` or nothing, for its colour.
+    """
+
+    text: str
+    small: tuple[str, ...] = ()
+    kind: str = ""
+
+    @property
+    def line(self) -> str:
+        """The cell in one line, for Markdown."""
+        return " ".join([self.text, *(f"({part})" for part in self.small)])
+
+
+@dataclass(frozen=True)
+class Table:
+    """A head and rows; the first column is a name."""
+
+    head: tuple[str, ...]
+    rows: list[list[Cell]] = field(default_factory=list)
+
+
+def differences_table(
+    summary: Summary, agents: Sequence[str], baselines: Sequence[str]
+) -> Table | None:
+    """Return agents minus baselines: a row for each pair, a column for each metric."""
+    arms = summary["arms"]
+    table = Table(("agent minus baseline", *summary["metrics"]))
+    for agent in agents:
+        for baseline in baselines:
+            rows = [
+                row for row in summary["differences"]
+                if (row["agent"], row["baseline"]) == (agent, baseline)
+            ]  # fmt: skip
+            if rows:
+                name = Cell(arms[agent]["label"], (f"minus {arms[baseline]['label']}",))
+                table.rows.append([name, *(difference_cell(row) for row in rows)])
+    return table if table.rows else None
+
+
+def difference_cell(row: dict[str, Any]) -> Cell:
+    """Return a verdict with its difference, p values and the share of seeds ahead."""
+    interval = row["interval"]
+    if not interval:
+        return Cell(row["verdict"])
+    mean, low, high = (f"{interval[part]:+.4f}" for part in ("mean", "low", "high"))
+    return Cell(
+        row["verdict"],
+        (
+            f"{mean} [{low}, {high}]",
+            f"p {row['p_value']:.2g}, Holm {row['p_holm']:.2g}",
+            f"ahead in {100 * row['probability_of_improvement']:.0f} %",
+        ),
+        row["verdict"],
+    )
+
+
+def convergence_table(summary: Summary, baselines: Sequence[str]) -> Table | None:
+    """Return every agent's time to the target beside those of `baselines`."""
+    arms = summary["arms"]
+    table = Table(("agent against baseline", "agent", "baseline", "speed-up", "seeds"))
+    for row in summary["convergence"]:
+        if row["baseline"] not in baselines:
+            continue
+        agent, baseline = arms[row["agent"]], arms[row["baseline"]]
+        interval = row["interval"]
+        gap = () if interval is None else (
+            f"{interval['mean']:+.2f} [{interval['low']:+.2f}, {interval['high']:+.2f}] epochs",
+            f"p {row['p_value']:.2g}",
+        )  # fmt: skip
+        alone = f"agent alone {row['only_own']}, baseline alone {row['only_other']}"
+        table.rows.append(
+            [
+                Cell(agent["label"], (f"against {baseline['label']}",)),
+                Cell(format_convergence(agent["convergence"])),
+                Cell(format_convergence(baseline["convergence"])),
+                Cell("-" if row["speedup"] is None else f"x{row['speedup']:.2f}", gap),
+                Cell(f"both {row['both']}", (alone,)),
+            ]
+        )
+    return table if table.rows else None
+
+
+def base_rates_table(summary: Summary, methods: dict[str, list[dict[str, Any]]]) -> Table | None:
+    """Return the first metric of every method at every base rate that it was started from."""
+    metric = summary["metrics"][0]
+    rates = sorted({arm["lr"] for arms in methods.values() for arm in arms})
+    table = Table((f"test {metric}, from", *(f"{rate:g}" for rate in rates)))
+    for arms in methods.values():
+        by_rate = {arm["lr"]: arm for arm in arms}
+        row = [Cell(arms[0]["label"].split(", from ")[0])]
+        row += [_result(by_rate[rate], metric) if rate in by_rate else Cell("") for rate in rates]
+        table.rows.append(row)
+    return table if table.rows else None
+
+
+def _result(arm: dict[str, Any], metric: str) -> Cell:
+    own = arm["test"][metric]
+    small = (f"{arm['diverged']} of {arm['runs']} diverged",) if arm["diverged"] else ()
+    if not own:
+        return Cell("not finite", small)
+    return Cell(f"{own['mean']:.4f}", (f"{own['low']:.4f} to {own['high']:.4f}", *small))
+
+
+def cost_table(summary: Summary) -> Table:
+    """Return every arm's training time, the controller's part, and the trials before."""
+    table = Table(("arm", "training, a run", "controller", "samples/s", "trials before"))
+    for name, arm in summary["arms"].items():
+        part = arm["controller_seconds"] / max(arm["seconds"], 1e-9)
+        trials = summary["tuning"].get(name)
+        table.rows.append(
+            [
+                Cell(arm["label"]),
+                Cell(f"{arm['seconds']:.2f} s"),
+                Cell(f"{part:.0%}" if arm["is_agent"] else "-"),
+                Cell(f"{arm['samples_per_second']:,.0f}"),
+                Cell(f"{trials['trials']}, {trials['seconds']:.0f} s") if trials else Cell("none"),
+            ]
+        )
+    return table
+
+
+def tuning_table(summary: Summary) -> Table | None:
+    """Return the validation accuracy (or loss) of every trial's rate, the chosen one marked."""
+    if not summary["tuning"]:
+        return None
+    rates = [row["lr"] for row in next(iter(summary["tuning"].values()))["table"]]
+    table = Table(("validation, trials from", *(f"{rate:g}" for rate in rates)))
+    for name, found in summary["tuning"].items():
+        cells = [Cell(summary["arms"][name]["label"])]
+        for row in found["table"]:
+            metric = "accuracy" if row["accuracy"] is not None else "loss"
+            text = "diverged" if row[metric] is None else f"{row[metric]:.4f}"
+            best = row["lr"] == found["chosen"]
+            cells.append(Cell(text, ("best",) if best else (), "better" if best else ""))
+        table.rows.append(cells)
+    return table
+
+
+def trainer_table(summary: Summary) -> Table | None:
+    """Return the means of what Hugging Face's Trainer reported of every arm."""
+    own = {arm["label"]: arm["trainer"] for arm in summary["arms"].values() if arm["trainer"]}
+    if not own:
+        return None
+    names = tuple(next(iter(own.values())))
+    return Table(
+        ("arm", *names),
+        [
+            [Cell(label), *(Cell(f"{figures[name]:.4g}") for name in names)]
+            for label, figures in own.items()
+        ],
+    )

@@ -1,0 +1,1 @@
+"""The controller inside other libraries' training loops, a file each."""

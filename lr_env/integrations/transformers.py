@@ -1,0 +1,218 @@
+"""The controller in Hugging Face's Trainer, as a callback."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Mapping
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from lr_env import files
+from lr_env.action import InitialScale
+from lr_env.controller import LRController
+from lr_env.errors import ModelError
+from lr_env.policy import DEFAULT_POLICY, FrozenPolicy
+from lr_env.tasks.torchvision_import import import_torchvision
+
+__all__ = ["LRControllerCallback", "LossTap"]
+
+if find_spec("torchvision") is not None:
+    # transformers imports it with its models, and fails where its build does not fit torch's.
+    import_torchvision()
+
+STATE_FILE = "lr_controller.pt"
+NO_LOSS = (
+    "The model returned no loss to the Trainer, as with label smoothing or a compute_loss_func of "
+    "your own: let the model compute its loss from the labels, or use LRController in a loop of "
+    "your own."
+)
+
+
+class LossTap:
+    """Reads the training loss of every optimizer step from what the model returns.
+
+    The Trainer hands no loss to callbacks. It steps from the sum of its mini-batches' losses
+    where it told the model `num_items_in_batch`, and from their mean everywhere else.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        self._losses: list[Tensor] = []
+        self._summed = False
+        self._handle = model.register_forward_hook(self._read, with_kwargs=True)
+
+    def take(self) -> Tensor:
+        """Return the loss of the step whose gradient is pending, and forget it.
+
+        Raises:
+            ModelError: the model returned none.
+        """
+        if not self._losses:
+            raise ModelError(NO_LOSS)
+        losses = torch.stack(self._losses)
+        self._losses.clear()
+        return losses.sum() if self._summed else losses.mean()
+
+    def remove(self) -> None:
+        """Leave the model as it was found."""
+        self._handle.remove()
+
+    def _read(
+        self, model: nn.Module, args: Any, arguments: Mapping[str, Any], outputs: Any
+    ) -> None:
+        # Evaluations use the same model, between the steps.
+        if not (model.training and torch.is_grad_enabled()):
+            return
+        loss = _loss_in(outputs)
+        if loss is not None:
+            self._losses.append(loss.detach())
+            self._summed = arguments.get("num_items_in_batch") is not None
+
+
+def _loss_in(outputs: Any) -> Tensor | None:
+    """Return the loss in a model's outputs, which may be a mapping or a tuple."""
+    loss = outputs.get("loss") if isinstance(outputs, Mapping) else None
+    if loss is None and isinstance(outputs, tuple) and outputs:
+        loss = outputs[0]
+    return loss if isinstance(loss, Tensor) and loss.ndim == 0 else None
+
+
+class LRControllerCallback(TrainerCallback):  # type: ignore[misc]
+    """Sets the learning rate of every layer while a `Trainer` trains.
+
+    ```python
+    trainer = Trainer(model, arguments, train_dataset=data, callbacks=[LRControllerCallback()])
+    ```
+
+    The Trainer's own scheduler, gradient clipping and gradient accumulation stay as they are: the
+    controller scales the scheduler's rate, and reads the gradients that the step is made from.
+    Beside every checkpoint it writes its state, from which a resumed training goes on.
+
+    Args:
+        policy: name of a shipped policy, path of a policy folder, or a `FrozenPolicy`.
+        steps_per_action: steps from decision to decision; see `LRController`.
+        z_max: half-width of the envelope around the scheduler's rate, octaves: two on top of a
+            proven recipe, ten where nobody knows the rate; the policy's if None.
+        z_init: `cautious` or `zero`; the policy's if None.
+        pretrained: whether weights are pretrained, or a function of the parameter's name; if
+            None, those of the base model are where the model was loaded from a checkpoint.
+
+    Attributes:
+        controller: the `LRController` of the last training, with its history; None before it.
+
+    Raises:
+        ModelError: several processes or GPUs train one model, or the model returns no loss.
+    """
+
+    def __init__(
+        self,
+        policy: str | Path | FrozenPolicy = DEFAULT_POLICY,
+        *,
+        steps_per_action: int | None = None,
+        z_max: float | None = None,
+        z_init: InitialScale | None = None,
+        pretrained: bool | Callable[[str], bool] | None = None,
+    ) -> None:
+        self.controller: LRController | None = None
+        self._policy = policy
+        self._pretrained = pretrained
+        self._options: dict[str, Any] = {
+            "steps_per_action": steps_per_action, "z_max": z_max, "z_init": z_init,
+        }  # fmt: skip
+        self._tap: LossTap | None = None
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **given: Any
+    ) -> None:
+        """Attach a controller to the model and optimizer of this training."""
+        self._release()
+        if args.world_size > 1 or args.n_gpu > 1:
+            raise ModelError(
+                "The controller is made for one process and one device: train with one, by "
+                "CUDA_VISIBLE_DEVICES=0 if the machine has several GPUs."
+            )
+        model = given["model"]
+        pretrained = self._pretrained
+        self.controller = LRController(
+            model,
+            bare_optimizer(given["optimizer"]),
+            self._policy,
+            total_steps=state.max_steps,
+            steps_per_epoch=_steps_per_epoch(given.get("train_dataloader"), args),
+            pretrained=_loaded_from_checkpoint(model) if pretrained is None else pretrained,
+            **self._options,
+        )
+        self._tap = LossTap(model)
+        if state.global_step > 0:
+            self._resume(_checkpoint(args, state))
+
+    def on_pre_optimizer_step(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **given: Any
+    ) -> None:
+        """Hand the step's loss to the controller, after gradients were clipped."""
+        if self.controller is not None and self._tap is not None:
+            self.controller.observe(self._tap.take())
+
+    def on_save(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **given: Any
+    ) -> None:
+        """Write the controller's state beside the Trainer's."""
+        if self.controller is not None and self._tap is not None and not args.save_only_model:
+            buffer = io.BytesIO()
+            torch.save(self.controller.state_dict(), buffer)
+            files.write_bytes(_checkpoint(args, state), buffer.getvalue())
+
+    def on_train_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **given: Any
+    ) -> None:
+        """Leave model and optimizer as they were found."""
+        self._release()
+
+    def _release(self) -> None:
+        if self._tap is not None:
+            self._tap.remove()
+            self._tap = None
+            if self.controller is not None:
+                self.controller.detach()
+
+    def _resume(self, path: Path) -> None:
+        if self.controller is None:
+            return
+        try:
+            saved = torch.load(path, weights_only=True)
+        except FileNotFoundError as error:
+            self._release()
+            raise ModelError(
+                f"The training is resumed, but {path} is not there: resume from a checkpoint that "
+                "was saved with this callback, or begin anew."
+            ) from error
+        self.controller.load_state_dict(saved)
+
+
+def bare_optimizer(optimizer: Any) -> Optimizer:
+    """Return the torch optimizer inside accelerate's wrapper."""
+    inner: Optimizer = getattr(optimizer, "optimizer", optimizer)
+    return inner
+
+
+def _steps_per_epoch(loader: Any, args: TrainingArguments) -> float | None:
+    try:
+        return max(1.0, len(loader) / int(args.gradient_accumulation_steps))
+    except TypeError:
+        return None  # a stream has no length
+
+
+def _loaded_from_checkpoint(model: nn.Module) -> Callable[[str], bool]:
+    """Return which parameters are pretrained: the base model's, if it was loaded from somewhere."""
+    prefix = str(getattr(model, "base_model_prefix", ""))
+    loaded = bool(prefix and getattr(model, "name_or_path", ""))
+    return lambda name: loaded and name.startswith(f"{prefix}.")
+
+
+def _checkpoint(args: TrainingArguments, state: TrainerState) -> Path:
+    return Path(str(args.output_dir)) / f"checkpoint-{state.global_step}" / STATE_FILE

@@ -1,0 +1,145 @@
+"""Engines: Ray gives the local engine's records, and a killed worker costs only its own run."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+TIMES = ("seconds", "samples_per_second", "controller_seconds")
+
+pytest.importorskip("ray")
+
+needs_proc = pytest.mark.skipif(not Path("/proc").is_dir(), reason="looks for processes in /proc")
+
+
+def evaluate(out: Path, *arguments: str, **environment: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "experiments.evaluate", "--task", "wine", "--out", str(out),
+         *arguments],
+        cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        env={**os.environ, "COLUMNS": "80", **environment},
+    )  # fmt: skip
+
+
+def ended(process: subprocess.Popen[str], timeout: float = 200) -> tuple[str, str]:
+    output, errors = process.communicate(timeout=timeout)
+    assert process.returncode == 0, errors
+    return output, errors
+
+
+def stored(out: Path) -> dict[str, Any]:
+    records = {}
+    for path in (out / "wine" / "records").glob("*.json"):
+        own = json.loads(path.read_text())
+        records[path.name] = (
+            own["fingerprint"], {k: v for k, v in own["record"].items() if k not in TIMES}
+        )  # fmt: skip
+    return records
+
+
+def test_ray_s_records_are_the_local_engine_s(tmp_path: Path) -> None:
+    same = ("--arms", "adam agent", "--seeds", "3", "--epochs", "3", "--workers", "2")
+    ray = evaluate(tmp_path / "ray", "--engine", "ray", *same)
+    ended(evaluate(tmp_path / "local", *same))
+    ended(ray)
+    assert len(stored(tmp_path / "local")) == 6
+    assert stored(tmp_path / "ray") == stored(tmp_path / "local")
+
+
+def refused(process: subprocess.Popen[str]) -> str:
+    _, errors = process.communicate(timeout=200)
+    assert process.returncode == 2
+    return errors.strip().splitlines()[-1].removeprefix("python -m experiments.evaluate: ")
+
+
+def test_a_cluster_that_is_not_there_is_one_sentence(tmp_path: Path) -> None:
+    process = evaluate(tmp_path, "--engine", "ray", "--arms", "adam", RAY_ADDRESS="127.0.0.1:1")
+    line = refused(process)
+    assert line.startswith("Cannot reach or start the Ray cluster at 127.0.0.1:1 (")
+    assert "correct RAY_ADDRESS or unset it" in line
+
+
+@pytest.mark.slow
+def test_an_error_in_a_ray_worker_is_its_own_sentence(tmp_path: Path) -> None:
+    process = evaluate(tmp_path, "--engine", "ray", "--arms", "adam adam-layerwise", "--seeds", "3")
+    line = refused(process)
+    assert line.startswith("Layer-wise decay is for transformers, and this task's model has no ")
+
+
+@pytest.mark.slow
+@needs_proc
+def test_a_killed_driver_leaves_no_workers_and_loses_no_finished_run(tmp_path: Path) -> None:
+    same = ("--arms", "adam", "--seeds", "4", "--epochs", "600", "--workers", "2")
+    driver = evaluate(tmp_path, *same)
+    records = tmp_path / "wine" / "records"
+    deadline = time.monotonic() + 120
+    while not list(records.glob("*.json")) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    children = children_of(driver.pid)
+    assert children
+    driver.kill()
+    driver.communicate(timeout=30)
+    before = {path: path.stat().st_mtime_ns for path in records.glob("*.json")}
+    assert 0 < len(before) < 4
+    while any(Path(f"/proc/{child}").exists() for child in children):
+        assert time.monotonic() < deadline, "workers outlive their parent"
+        time.sleep(0.1)
+    output, _ = ended(evaluate(tmp_path, *same))
+    assert f"4 runs, {len(before)} of them done before" in output
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+
+
+def children_of(parent: int) -> list[int]:
+    """Return the running processes that are below `parent`."""
+    pids = (int(path.name) for path in Path("/proc").glob("[0-9]*"))
+    return [pid for pid in pids if pid != parent and _is_below(pid, parent)]
+
+
+def workers_of(driver: int) -> list[int]:
+    """Return the processes in which Ray computes our runs."""
+    listed = subprocess.run(
+        ["ps", "-eo", "pid,args"], capture_output=True, text=True, check=True
+    ).stdout
+    found = [line.split(None, 1) for line in listed.splitlines() if "ray::_work" in line]
+    return [int(pid) for pid, _ in found if _is_below(int(pid), driver)]
+
+
+def _is_below(pid: int, ancestor: int) -> bool:
+    while pid > 1:
+        if pid == ancestor:
+            return True
+        try:
+            status = Path(f"/proc/{pid}/status").read_text()
+        except OSError:
+            return False
+        pid = int(status.split("PPid:")[1].split()[0])
+    return False
+
+
+@pytest.mark.slow
+@needs_proc
+def test_a_killed_ray_worker_costs_only_its_own_run(tmp_path: Path) -> None:
+    same = ("--arms", "adam", "--seeds", "4", "--epochs", "800", "--workers", "2")
+    driver = evaluate(tmp_path / "ray", "--engine", "ray", *same)
+    records = tmp_path / "ray" / "wine" / "records"
+    deadline = time.monotonic() + 120
+    while not list(records.glob("*.json")) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    before = {path: path.stat().st_mtime_ns for path in records.glob("*.json")}
+    victims = workers_of(driver.pid)
+    assert before
+    assert victims
+    os.kill(victims[0], signal.SIGKILL)
+    ended(driver)
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+    ended(evaluate(tmp_path / "local", *same))
+    assert stored(tmp_path / "ray") == stored(tmp_path / "local")
