@@ -19,8 +19,8 @@ def markdown(results: dict[str, Any]) -> str:
         "# Benchmarks",
         "",
         f"{_processor()}, {os.cpu_count()} cores; torch {results['versions']['torch']}, one "
-        f"thread a process. One core reaches {machine['flops'] / 1e9:.0f} GFLOP/s in a large matrix product "
-        f"and {machine['bytes'] / 1e9:.0f} GB/s in a large copy.",
+        f"thread a process. One core reaches {machine['flops'] / 1e9:.0f} GFLOP/s in a large "
+        f"matrix product and {machine['bytes'] / 1e9:.0f} GB/s in a large copy.",
         "",
         f"Inner optimizer steps per second: batch 32, Adam, a decision every {STEPS_PER_ACTION} "
         f"steps, observations and rewards on, {VALIDATION_SAMPLES} validation samples a decision; "
