@@ -82,7 +82,7 @@ def _divergence(cells: Sequence[tuple[str, Any]]) -> Bar:
     counted = [(where, cell) for where, cell in cells if cell["a_baseline_trains"]]
     bad = [f"{where} from {cell['rate']:g}" for where, cell in counted if cell["diverged"]]
     runs = sum(cell["diverged"] for _, cell in counted)
-    text = f"{runs} trainings in {len(bad)} of {len(counted)} cells"
+    text = f"{runs} trainings diverged, in {len(bad)} of {len(counted)} cells"
     return Bar(name, not bad, text + (f": {', '.join(bad)}" if bad else ""))
 
 

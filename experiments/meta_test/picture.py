@@ -15,7 +15,7 @@ SHOWN = {
     "cosine": ("#0072B2", "-.", "cosine"),
     "lr_star": ("#CC79A7", (0, (1, 1)), "cosine from lr*, whatever the base"),
     "agent": ("#D55E00", "-", "frozen agent"),
-    "agent_validation": ("#000000", "-", "frozen agent, shown a validation loss"),
+    "agent_validation": ("#000000", "--", "frozen agent, shown a validation loss"),
 }
 COLUMNS = 4
 
@@ -47,7 +47,7 @@ def _draw(panel: Axes, name: str, entry: dict[str, Any]) -> None:
         rates, means, bands = own["rates"], own["iqm"], own["quartiles"]
         if len(rates) == 1:
             rates, means, bands = everywhere, means * len(everywhere), bands * len(everywhere)
-        agent = arm.startswith("agent")
+        agent = arm == "agent"
         marker = "." if len(rates) < len(everywhere) else None
         panel.plot(
             rates, means, color=colour, ls=dashes, lw=2.0 if agent else 1.4, label=label,
