@@ -12,7 +12,6 @@ from scipy import stats
 from experiments.statistics import CONFIDENCE, Interval
 from lr_env.randomness import numpy_generator
 
-RESAMPLES = 9999
 OVER_ENTRIES = 1999
 """Resamples of statistics over all entries, whose every resample is of thousands of numbers."""
 Array = NDArray[np.float64]
