@@ -46,7 +46,7 @@ class LRController:
     """Sets the learning rate of every layer of `model` while `optimizer` trains it.
 
     ```python
-    controller = LRController(model, optimizer, policy="ppo-v0", total_steps=steps)
+    controller = LRController(model, optimizer, policy="ppo-v1", total_steps=steps)
     for x, y in loader:
         loss = loss_fn(model(x), y)
         loss.backward()

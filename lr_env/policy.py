@@ -21,7 +21,7 @@ from lr_env.errors import LrEnvError, PolicyError, UnknownNameError
 from lr_env.observation import FEATURES, FEATURES_VERSION
 
 WEIGHTS_FILE, CARD_FILE = "policy.safetensors", "card.json"
-DEFAULT_POLICY = "ppo-v0"
+DEFAULT_POLICY = "ppo-v1"
 ACTIVATIONS = {"tanh": torch.tanh, "relu": torch.relu}
 _SHIPPED = Path(__file__).parent / "policies"
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
