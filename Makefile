@@ -55,9 +55,9 @@ eval: $(STAMP) ## Compare the frozen agent with baselines [TASK= SCALE= SEEDS= P
 	  $(call option,--model,MODEL) $(call option,--stem,STEM) $(call option,--recipe,RECIPE) \
 	  $(call option,--engine,ENGINE)
 
-meta-test: $(STAMP) ## Evaluate policies outside their meta-training family, with controls [POLICY= ENTRIES= SEEDS=]
+meta-test: $(STAMP) ## Evaluate policies outside their meta-training family, with controls [POLICY= ENTRIES= SEEDS= ENGINE=]
 	@$(PY) -m experiments.meta_test $(call option,--policy,POLICY) \
-	  $(call option,--entries,ENTRIES) $(call option,--seeds,SEEDS)
+	  $(call option,--entries,ENTRIES) $(call option,--seeds,SEEDS) $(call option,--engine,ENGINE)
 
 test: $(STAMP) ## Run the tests (offline, on the CPU, minutes)
 	@$(PY) -m pytest

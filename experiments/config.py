@@ -20,10 +20,9 @@ from experiments.defaults import (
 )
 from experiments.devices import device_here
 from experiments.engines import EngineName
-from experiments.task_arguments import takes_argument
 from lr_env.errors import InvalidArgumentError
 from lr_env.policy import DEFAULT_POLICY
-from lr_env.tasks import DEFAULT_SCALE, DEFAULT_TASK, Scale
+from lr_env.tasks import DEFAULT_SCALE, DEFAULT_TASK, Scale, takes_argument
 
 TASK_ARGUMENTS = ("data", "model", "stem", "head_dropout")
 """What is handed on to the task, where it takes it."""

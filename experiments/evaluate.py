@@ -14,7 +14,7 @@ from experiments.config import EvaluateConfig
 from experiments.engines import Engine, open_engine
 from experiments.grid import complete
 from experiments.plan import Plan, make_plan
-from experiments.records import Records
+from experiments.recipes import run_recipe
 from experiments.report import print_table, write_report
 from experiments.summary import summarise
 from experiments.tuning import choose_rates, trial_specs
@@ -41,9 +41,7 @@ def evaluate_task(plan: Plan, engine: Engine) -> dict[str, Any]:
     files.write_json(folder / "run.json", provenance)
     arms, tuning = _tune(plan, engine, console)
     specs = [plan.spec(arm, seed) for seed in range(config.resolved_seeds) for arm in arms]
-    records = complete(
-        specs, Records(folder / "records"), plan.fingerprint, engine, console, plan.title
-    )
+    records = complete(specs, run_recipe, plan.file, engine, console, plan.title)
     by_arm = {
         arm.name: [record for spec, record in records.items() if spec.arm == arm.settled]
         for arm in arms
@@ -72,10 +70,7 @@ def _tune(plan: Plan, engine: Engine, console: Console) -> tuple[list[Arm], dict
     trials = trial_specs(arms, scale, plan.trial)
     if not trials:
         return arms, {}
-    records = complete(
-        trials, Records(plan.config.folder / "tuning"), plan.fingerprint, engine, console,
-        f"{plan.title}, tuning",
-    )  # fmt: skip
+    records = complete(trials, run_recipe, plan.file, engine, console, f"{plan.title}, tuning")
     return choose_rates(arms, scale, records)
 
 

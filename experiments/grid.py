@@ -1,52 +1,60 @@
-"""The grid of runs: those that are missing are computed, all the others are read."""
+"""A grid of jobs: those that are missing are computed, all the others are read."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 from rich.console import Console
 
-from experiments.engines import Engine, Save
+from experiments.engines import AnyJob, Engine, Save, Work
 from experiments.progress import GridProgress
-from experiments.records import Records
-from experiments.runs import RunSpec
+from experiments.records import Record, RecordFile
 
 
 def run_all(
-    specs: Sequence[RunSpec], save: Save, engine: Engine, console: Console, title: str = "runs"
+    jobs: Sequence[AnyJob],
+    work: Work[AnyJob],
+    save: Save[AnyJob],
+    engine: Engine,
+    console: Console,
+    title: str = "",
+    noun: str = "runs",
 ) -> None:
-    """Run every spec on `engine`, show how far it is, and `save` each record as it comes.
+    """Do every job on `engine`, dearest first, show how far it is, and `save` each record.
+
+    `title` is of the grid, `noun` what its jobs are called.
 
     Raises:
-        LrEnvError: a run failed. Whatever was finished by then has been saved.
+        LrEnvError: a job failed. Whatever was finished by then has been saved.
     """
-    if not specs:
+    if not jobs:
         return
-    with GridProgress(len(specs), console, title) as progress:
-        engine.run_all(specs, save, progress.show)
+    ordered = sorted(jobs, key=lambda job: job.cost, reverse=True)
+    with GridProgress([job.cost for job in ordered], console, title or noun, noun) as progress:
+        engine.run_all(ordered, work, save, progress.show)
 
 
 def complete(
-    specs: Sequence[RunSpec],
-    records: Records,
-    fingerprint: Callable[[RunSpec], str],
+    jobs: Sequence[AnyJob],
+    work: Work[AnyJob],
+    file_of: Callable[[AnyJob], RecordFile],
     engine: Engine,
     console: Console,
     title: str,
-) -> dict[RunSpec, dict[str, Any]]:
-    """Return every spec's record, run now or found."""
-    prints = {spec: fingerprint(spec) for spec in specs}
-    done = {spec: records.load(spec, own) for spec, own in prints.items()}
-    missing = [spec for spec, record in done.items() if record is None]
+    noun: str = "runs",
+) -> dict[AnyJob, Record]:
+    """Return every job's record, made now or found."""
+    kept = {job: file_of(job) for job in jobs}
+    done = {job: file.load() for job, file in kept.items()}
+    missing = [job for job, record in done.items() if record is None]
     console.print(
-        f"{title}: {len(prints)} runs, {len(prints) - len(missing)} of them done before.",
+        f"{title}: {len(kept)} {noun}, {len(kept) - len(missing)} of them done before.",
         highlight=False,
     )
 
-    def save(spec: RunSpec, record: dict[str, Any]) -> None:
-        records.save(spec, prints[spec], record)
-        done[spec] = record
+    def save(job: AnyJob, record: Record) -> None:
+        kept[job].save(record)
+        done[job] = record
 
-    run_all(missing, save, engine, console, title)
-    return {spec: record for spec, record in done.items() if record is not None}
+    run_all(missing, work, save, engine, console, title, noun)
+    return {job: record for job, record in done.items() if record is not None}

@@ -18,7 +18,8 @@ from torch.nn.utils.rnn import pad_sequence
 
 from experiments.arms.agent import Clock
 from experiments.devices import seeded
-from experiments.runs import Report, RunSpec, finite, load_policy, rates_of, silent
+from experiments.engines import Report, silent
+from experiments.runs import RunSpec, finite, load_policy, rates_of
 from lr_env.randomness import IsolatedTorchRandomness
 from lr_env.tasks import Split, Task, make_task
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -15,6 +14,8 @@ from experiments.arms import parse_arms
 from experiments.engines import open_engine
 from experiments.grid import run_all
 from experiments.plots import png
+from experiments.recipes import run_recipe
+from experiments.records import Record
 from experiments.runs import RunSpec
 from lr_env import files
 from lr_env.command_line import run_command
@@ -49,11 +50,13 @@ def draw(config: PictureConfig) -> None:
         )
         for arm in arms
     ]  # fmt: skip
-    records: dict[str, dict[str, Any]] = {}
+    records: dict[str, Record] = {}
+
+    def save(spec: RunSpec, record: Record) -> None:
+        records[spec.arm.name] = record
+
     with open_engine("local", None) as engine:
-        run_all(
-            specs, lambda spec, record: records.update({spec.arm.name: record}), engine, Console()
-        )
+        run_all(specs, run_recipe, save, engine, Console())
     figure = Figure(figsize=(10, 3.8), layout="constrained")
     left, right = figure.subplots(1, 2, width_ratios=(1, 1.15))
     for arm in arms:
@@ -68,7 +71,7 @@ def draw(config: PictureConfig) -> None:
     files.write_bytes(config.out, png(figure))
 
 
-def _curve(panel: Axes, record: dict[str, Any], lr: float, is_agent: bool) -> None:
+def _curve(panel: Axes, record: Record, lr: float, is_agent: bool) -> None:
     points = [point for point in record["points"] if point["loss"] is not None]
     panel.plot(
         [point["epochs"] for point in points],
@@ -79,7 +82,7 @@ def _curve(panel: Axes, record: dict[str, Any], lr: float, is_agent: bool) -> No
     )
 
 
-def _rates(panel: Axes, record: dict[str, Any]) -> None:
+def _rates(panel: Axes, record: Record) -> None:
     rates = record["learning_rates"]
     for index, layer in enumerate(rates["layers"]):
         values = np.asarray(rates["rates"], dtype=float)[:, index]

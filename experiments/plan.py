@@ -1,4 +1,4 @@
-"""The plan of one task's evaluation: its instance, its policy, and what each run is."""
+"""The plan of one task's evaluation: its instance, its policy, what each run is and its file."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from experiments.arms import Arm
 from experiments.arms.optimizers import import_library
 from experiments.config import EvaluateConfig
 from experiments.defaults import default_budget
-from experiments.records import fingerprint
-from experiments.runs import RunSpec
+from experiments.records import RecordFile
+from experiments.runs import RunSpec, fingerprint
 from lr_env.errors import InvalidArgumentError
 from lr_env.policy import FrozenPolicy
 from lr_env.tasks import SPLITS, Task, make_task
@@ -84,9 +84,10 @@ class Plan:
         """Return a tuning trial, which never reads test data."""
         return replace(self.spec(arm, seed), read_test=False)
 
-    def fingerprint(self, spec: RunSpec) -> str:
-        """Return the hash of all that decides a run's result."""
-        return fingerprint(spec, self.about, self.policy)
+    def file(self, spec: RunSpec) -> RecordFile:
+        """Return the file of a run's record; trials have a folder of their own."""
+        folder = self.config.folder / ("records" if spec.read_test else "tuning")
+        return RecordFile(folder, spec.name, fingerprint(spec, self.about, self.policy))
 
 
 def make_plan(config: EvaluateConfig) -> Plan:

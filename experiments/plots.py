@@ -18,7 +18,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from scipy import stats
 
 from experiments.convergence import epochs_to_target
-from experiments.runs import Record
+from experiments.records import Record
 
 # Okabe and Ito's colours, which people with any colour vision tell apart.
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#8C8C8C", "#F0E442")
@@ -129,14 +129,14 @@ def _draw_curves(
         top += [value for value in mean + half if np.isfinite(value)]
     positive = [value for value in drawn if value > 0]
     if metric == "loss" and positive:
-        _log_axis(panel, max(positive) / min(positive))
+        log_axis(panel, max(positive) / min(positive))
     if metric == "accuracy" and settled:
         panel.set_ylim(
             max(0.0, float(np.quantile(settled, 0.02)) - 0.01), min(1.005, max(top) + 0.01)
         )
 
 
-def _log_axis(panel: Axes, ratio: float) -> None:
+def log_axis(panel: Axes, ratio: float) -> None:
     """Give the panel a logarithmic axis with plain numbers, more of them where it is short."""
     panel.set_yscale("log")
     steps = (1, 1.5, 2, 3, 4, 5, 6, 7, 8) if ratio < 8 else (1, 2, 5)

@@ -1,8 +1,9 @@
-"""How far a grid of runs is: a bar on a terminal, a line a minute elsewhere."""
+"""How far a grid of jobs is: a bar on a terminal, a line a minute elsewhere."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from types import TracebackType
 
 from rich.console import Console
@@ -13,16 +14,25 @@ LINE_EVERY = 60.0
 
 
 class GridProgress:
-    """Shows runs done, runs under way counted by their share, and the time left."""
+    """Shows jobs done, those under way counted by their share, and the time left.
 
-    def __init__(self, total: int, console: Console, title: str) -> None:
-        self._total = total
+    Args:
+        costs: of the jobs, on which the time left rests.
+        title: of the grid.
+        noun: what the jobs are called.
+    """
+
+    def __init__(
+        self, costs: Sequence[float], console: Console, title: str, noun: str = "runs"
+    ) -> None:
+        self._costs = costs
+        self._whole = sum(costs)
         self._console = console
-        self._title = title
+        self._title, self._noun = title, noun
         self._started = self._said = time.monotonic()
         columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[left]}"))
         self._bar = Progress(*columns, console=console, disable=not console.is_terminal)
-        self._task = self._bar.add_task(title, total=total, left="")
+        self._task = self._bar.add_task(title, total=self._whole, left="")
 
     def __enter__(self) -> GridProgress:
         self._bar.start()
@@ -36,20 +46,22 @@ class GridProgress:
     ) -> None:
         self._bar.stop()
 
-    def show(self, done: float) -> None:
-        """Say that `done` runs, fractions included, are done."""
+    def show(self, shares: Sequence[float]) -> None:
+        """Say what share of every job is done."""
         now = time.monotonic()
-        text = f"{done:.1f} of {self._total} runs, {self.time_left(done, now - self._started)}"
+        done = sum(cost * share for cost, share in zip(self._costs, shares, strict=True))
+        left = self.time_left(done, now - self._started)
+        text = f"{sum(shares):.1f} of {len(self._costs)} {self._noun}, {left}"
         self._bar.update(self._task, completed=done, left=text)
         if not self._console.is_terminal and now - self._said >= LINE_EVERY:
             self._said = now
             self._console.print(f"{self._title}: {text}", highlight=False, soft_wrap=True)
 
     def time_left(self, done: float, elapsed: float) -> str:
-        """Return how long the rest takes if it goes on as it went."""
+        """Return how long the rest takes if it goes on as it went; `done`: by cost."""
         if done <= 0.0:
             return "time left unknown"
-        left = elapsed * (self._total - done) / done
+        left = elapsed * (self._whole - done) / done
         if left < 90:
             return f"{left:.0f} s left"
         return f"{left / 60:.0f} min left" if left < 5400 else f"{left / 3600:.1f} h left"

@@ -16,7 +16,7 @@ from rich.table import Table
 from experiments import findings, plots, tables
 from experiments.about import policy_sentences, protocol, scale_sentence
 from experiments.answers import agents_of, answers, bad_rates, baselines_of, in_short
-from experiments.runs import Record
+from experiments.records import Record
 from lr_env import files
 
 TERMINAL_WIDTH = 80

@@ -1,13 +1,15 @@
-"""What one run of an evaluation is, and what it tells while it goes."""
+"""What one run of an evaluation is, and the hash of all that decides its result."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from importlib.metadata import version
 from typing import Any
 
 from experiments.arms import Arm
+from experiments.records import behaviour, digest
 from lr_env.controller import LRController
 from lr_env.errors import PolicyError
 from lr_env.policy import FrozenPolicy
@@ -15,11 +17,8 @@ from lr_env.policy import FrozenPolicy
 POINTS = 20
 """Readings of the validation data in every run, at equal distances of the budget."""
 
-Record = dict[str, Any]
-"""What is kept of a run: plain values, as JSON has them."""
-
-Report = Callable[[float], None]
-"""Takes the share of a run's steps that are done."""
+FORMAT = 3
+"""Of the records; another one makes all that was finished before be run again."""
 
 
 @dataclass(frozen=True)
@@ -47,9 +46,41 @@ class RunSpec:
     scale: str = "quick"
     read_test: bool = True
 
+    @property
+    def name(self) -> str:
+        """Name of the run's record."""
+        return f"{self.arm.name}-seed{self.seed}"
 
-def silent(share: float) -> None:
-    """Report to nobody."""
+    @property
+    def title(self) -> str:
+        """What an error calls the run."""
+        return f"arm {self.arm.name} with seed {self.seed}"
+
+    @property
+    def cost(self) -> float:
+        """All runs of a task count as equally long."""
+        return 1.0
+
+
+def fingerprint(spec: RunSpec, task: Mapping[str, Any], policy: FrozenPolicy | None) -> str:
+    """Return the hash of all that decides a run's result.
+
+    `task`: the task's description without its seed, and the budget.
+    """
+    library = spec.arm.method.package
+    packages = ("lr-env", "torch", *([library] if library else []))
+    return digest(
+        {
+            "format": FORMAT,
+            "versions": {package: version(package) for package in packages},
+            "task": task,
+            "arguments": dict(spec.task_arguments),
+            "seed": spec.seed,
+            "run": [spec.device, spec.recipe, spec.scale, spec.read_test],
+            "arm": [spec.arm.method_name, spec.arm.lr, asdict(spec.arm.method)],
+            "policy": behaviour(policy if spec.arm.is_agent else None),
+        }
+    )
 
 
 def load_policy(spec: RunSpec) -> FrozenPolicy | None:

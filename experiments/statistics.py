@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,8 @@ from scipy import stats
 from lr_env.randomness import numpy_generator
 
 CONFIDENCE = 0.95
+RESAMPLES = 9999
+Array = NDArray[np.float64]
 _ROUNDING = 1e-12
 """Spread relative to the numbers' size below which it is rounding, not variation."""
 
@@ -55,33 +57,51 @@ def mean_interval(values: Sequence[float]) -> Interval:
     mean = float(sample.mean())
     if _is_rounding(float(np.ptp(sample)), sample):
         return Interval(mean, mean, mean)
-    result = stats.bootstrap(
-        (sample,), np.mean, confidence_level=CONFIDENCE, n_resamples=9999, method="BCa",
-        rng=numpy_generator(0, "bootstrap"),
-    ).confidence_interval  # fmt: skip
-    return Interval(mean, float(result.low), float(result.high))
+    return bootstrap((sample,), np.mean, mean, "bootstrap", method="BCa")
 
 
-def iqm_interval(values: Sequence[float] | NDArray[np.float64]) -> Interval:
+def iqm_interval(values: Sequence[float] | Array) -> Interval:
     """Return the interquartile mean with its percentile bootstrap interval, seeded."""
     sample = np.asarray(values, dtype=float)
     centre = interquartile_mean(values)
     if _is_rounding(float(np.ptp(sample)), sample):
         return Interval(centre, centre, centre)
-    result = stats.bootstrap(
-        (sample,), _trimmed, confidence_level=CONFIDENCE, n_resamples=9999, method="percentile",
-        rng=numpy_generator(0, "iqm"),
+    return bootstrap((sample,), trimmed_mean, centre, "iqm")
+
+
+def bootstrap(
+    samples: Sequence[NDArray[Any]],
+    statistic: Callable[..., Any],
+    centre: float,
+    stream: str,
+    method: str = "percentile",
+    resamples: int = RESAMPLES,
+    batch: int | None = None,
+) -> Interval:
+    """Return the bootstrap interval of a statistic that takes `axis`, around its own value.
+
+    `stream` names the seeded random numbers; `batch`: resamples at a time, for want of memory.
+    """
+    found = stats.bootstrap(
+        samples, statistic, confidence_level=CONFIDENCE, n_resamples=resamples, method=method,
+        rng=numpy_generator(0, stream), vectorized=True, batch=batch,
     ).confidence_interval  # fmt: skip
-    return Interval(centre, float(result.low), float(result.high))
+    return Interval(centre, float(found.low), float(found.high))
 
 
-def _trimmed(values: NDArray[np.float64], axis: int = -1) -> Any:
+def trimmed_mean(values: Array, axis: int = -1) -> Any:
+    """Return the mean of the middle half (Agarwal et al. 2021): outliers do not move it."""
     return stats.trim_mean(values, 0.25, axis=axis)
 
 
-def interquartile_mean(values: Sequence[float] | NDArray[np.float64]) -> float:
-    """Return the mean of the middle half (Agarwal et al. 2021): outliers do not move it."""
-    return float(stats.trim_mean(np.asarray(values, dtype=float), 0.25))
+def interquartile_mean(values: Sequence[float] | Array) -> float:
+    """Return the mean of the middle half of all values."""
+    return float(trimmed_mean(np.asarray(values, dtype=float)))
+
+
+def share_above(gaps: Array, axis: int = -1) -> Any:
+    """Return the share of gaps above 0, ties half: the probability of improvement."""
+    return np.mean((gaps > 0.0) + 0.5 * (gaps == 0.0), axis=axis)
 
 
 def paired_difference(
@@ -104,8 +124,7 @@ def paired_difference(
     count = len(gaps)
     mean = float(gaps.mean())
     variance = float(gaps.var(ddof=1)) * (1.0 / count + (test_share or 0.0))
-    better = gaps if higher_is_better else -gaps
-    improved = float(np.mean((better > 0) + 0.5 * (better == 0)))
+    improved = float(share_above(gaps if higher_is_better else -gaps))
     sizes = np.concatenate([first, second])
     if _is_rounding(float(np.ptp(gaps)), sizes):
         sign_test = 1.0 if _is_rounding(abs(mean), sizes) else 0.5 ** (count - 1)
@@ -128,7 +147,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return [float(value) for value in adjusted]
 
 
-def _is_rounding(spread: float, values: NDArray[np.float64]) -> bool:
+def _is_rounding(spread: float, values: Array) -> bool:
     return spread <= _ROUNDING * float(np.abs(values).max())
 
 

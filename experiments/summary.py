@@ -12,7 +12,7 @@ from experiments.convergence import (
     epochs_to_target,
     summarise_convergence,
 )
-from experiments.runs import Record
+from experiments.records import Record
 from experiments.statistics import (
     holm,
     iqm_interval,

@@ -11,7 +11,8 @@ from transformers import TrainerCallback
 
 from experiments.arms import Arm
 from experiments.arms.agent import Clock
-from experiments.runs import Report, finite, reading_steps
+from experiments.engines import Report
+from experiments.runs import finite, reading_steps
 from lr_env.integrations.transformers import LossTap, LRControllerCallback, bare_optimizer
 from lr_env.policy import FrozenPolicy
 from lr_env.tasks import Task

@@ -16,7 +16,8 @@ from experiments.arms.agent import Agent, build_agent
 from experiments.arms.optimizers import judged_weights, training_mode
 from experiments.arms.schedulers import Scheduler
 from experiments.devices import seeded
-from experiments.runs import Report, RunSpec, finite, load_policy, rates_of, reading_steps, silent
+from experiments.engines import Report, silent
+from experiments.runs import RunSpec, finite, load_policy, rates_of, reading_steps
 from lr_env.randomness import IsolatedTorchRandomness, torch_generator
 from lr_env.tasks import Task, make_task
 

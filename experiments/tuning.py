@@ -9,7 +9,8 @@ from typing import Any
 
 from experiments.arms import Arm
 from experiments.defaults import tuning_grid
-from experiments.runs import Record, RunSpec
+from experiments.records import Record
+from experiments.runs import RunSpec
 from lr_env.tasks import Scale
 
 SpecOf = Callable[[Arm, int], RunSpec]

@@ -17,8 +17,9 @@ import pytest
 
 from experiments.arms import parse_arms
 from experiments.config import EvaluateConfig
-from experiments.engines import Engine, Save, guarded_run, local
+from experiments.engines import Save, Work, guarded, local
 from experiments.evaluate import evaluate
+from experiments.recipes import run_recipe
 from experiments.runs import RunSpec
 from lr_env.command_line import run_command
 from lr_env.errors import LrEnvError
@@ -182,9 +183,9 @@ def test_a_policy_is_not_asked_for_without_an_agent(
     assert "no-such" not in capsys.readouterr().out
 
 
-def run_here(specs: list[RunSpec], save: Save, engine: Engine, *rest: Any) -> None:
+def run_here(specs: list[RunSpec], work: Work[RunSpec], save: Save[RunSpec], *rest: Any) -> None:
     for spec in specs:
-        save(spec, guarded_run(spec))
+        save(spec, guarded(work, spec))
 
 
 def test_only_damaged_records_run_again(
@@ -226,7 +227,7 @@ def test_a_failing_run_names_itself_and_harms_nothing(
     with pytest.raises(LrEnvError) as caught:
         evaluate(replace(config, seeds=4))
     message = str(caught.value)
-    assert message.startswith("Arm adam failed with seed 3 (RuntimeError: out of paper, at ")
+    assert message.startswith("Arm adam with seed 3 failed (RuntimeError: out of paper, at ")
     assert "\n" not in message
     kept = {path: data for path, data in before.items() if path.name != "run.json"}
     assert {path: path.read_bytes() for path in kept} == kept
@@ -245,7 +246,9 @@ def test_finished_runs_are_saved_before_a_failure_is_passed_on(
     )
     saved: list[RunSpec] = []
     with pytest.raises(LrEnvError, match="Unknown task 'no-such-task'"):
-        local.LocalEngine(1).run_all([bad, *good], lambda spec, _: saved.append(spec), print)
+        local.LocalEngine(1).run_all(
+            [bad, *good], run_recipe, lambda spec, _: saved.append(spec), print
+        )
     assert saved == good
 
 
@@ -259,4 +262,4 @@ class Deadly:
 def test_a_worker_that_dies_is_one_sentence() -> None:
     deadly: Any = Deadly()
     with pytest.raises(LrEnvError, match=r"A worker process died .* fewer --workers"):
-        local.LocalEngine(1).run_all([deadly], lambda spec, _: None, print)
+        local.LocalEngine(1).run_all([deadly], run_recipe, lambda spec, _: None, print)

@@ -12,6 +12,7 @@ from experiments import progress
 from experiments.arms import parse_arms
 from experiments.engines import local
 from experiments.progress import GridProgress
+from experiments.recipes import run_recipe
 from experiments.runs import RunSpec
 
 
@@ -25,28 +26,38 @@ from experiments.runs import RunSpec
     ],
 )
 def test_time_left(done: float, elapsed: float, said: str) -> None:
-    assert GridProgress(12, Console(quiet=True), "runs").time_left(done, elapsed) == said
+    assert GridProgress([4.0] * 3, Console(quiet=True), "runs").time_left(done, elapsed) == said
 
 
 def test_a_log_gets_a_line_a_minute(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [100.0]
     monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
     log = io.StringIO()
-    with GridProgress(4, Console(file=log, width=80), "imdb, scale quick") as bar:
+    with GridProgress([1.0] * 4, Console(file=log, width=80), "imdb, scale quick") as bar:
         for second in range(1, 131):
             now[0] = 100.0 + second
-            bar.show(second / 100)
+            bar.show([second / 100, 0.0, 0.0, 0.0])
     assert log.getvalue().splitlines() == [
         "imdb, scale quick: 0.6 of 4 runs, 6 min left",
         "imdb, scale quick: 1.2 of 4 runs, 5 min left",
     ]
 
 
+def test_the_time_left_rests_on_costs(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [100.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    log = io.StringIO()
+    with GridProgress([6.0, 1.0, 1.0], Console(file=log, width=80), "grid", "jobs") as bar:
+        now[0] += 60.0
+        bar.show([0.5, 1.0, 0.0])
+    assert log.getvalue() == "grid: 1.5 of 3 jobs, 60 s left\n"
+
+
 def test_a_terminal_gets_a_bar() -> None:
     screen = io.StringIO()
     console = Console(file=screen, width=80, force_terminal=True)
-    with GridProgress(4, console, "imdb, scale quick") as bar:
-        bar.show(1.25)
+    with GridProgress([1.0] * 4, console, "imdb, scale quick") as bar:
+        bar.show([1.0, 0.25, 0.0, 0.0])
     assert "1.2 of 4 runs" in screen.getvalue()
 
 
@@ -62,7 +73,10 @@ def test_runs_under_way_are_counted_by_their_share(monkeypatch: pytest.MonkeyPat
     ]  # fmt: skip
     seen: list[float] = []
     saved: list[Any] = []
-    local.LocalEngine(1).run_all(specs, lambda spec, record: saved.append(record), seen.append)
+    local.LocalEngine(1).run_all(
+        specs, run_recipe, lambda spec, record: saved.append(record),
+        lambda shares: seen.append(sum(shares)),
+    )  # fmt: skip
     assert len(saved) == 2
     assert seen == sorted(seen)
     assert seen[-1] == 2.0

@@ -9,11 +9,12 @@ from typing import Any
 
 import pytest
 
-from experiments import records as records_module
+from experiments import runs
 from experiments.arms import parse_arms
-from experiments.records import Records, fingerprint
-from experiments.runs import RunSpec
+from experiments.records import RecordFile
+from experiments.runs import RunSpec, fingerprint
 from lr_env.action import Envelope
+from lr_env.errors import InvalidArgumentError
 from tests.toys import make_policy
 
 TASK = {"name": "toy", "hash": "abc", "epochs": 3, "batch_size": 16}
@@ -31,18 +32,34 @@ def policy(tmp_path: Path, **changes: Any) -> Any:
 
 
 def test_round_trip_is_exact_and_leaves_nothing_aside(tmp_path: Path) -> None:
-    store = Records(tmp_path / "records")
-    assert store.load(SPEC, "f") is None
-    store.save(SPEC, "f", RECORD)
-    assert store.load(SPEC, "f") == RECORD
-    assert [path.name for path in store.folder.iterdir()] == ["agent-seed4.json"]
+    file = RecordFile(tmp_path / "records", "below/agent", "f")
+    assert file.load() is None
+    file.save(RECORD)
+    assert file.load() == RECORD
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert files == [tmp_path / "records" / "below" / "agent.json"]
+
+
+@pytest.mark.parametrize("name", ["", "../agent", "/agent", "below/.agent", "a agent", "below/"])
+def test_names_stay_in_the_folder(name: str, tmp_path: Path) -> None:
+    with pytest.raises(InvalidArgumentError, match="cannot be a file name"):
+        RecordFile(tmp_path, name, "f")
 
 
 def test_other_settings_are_not_trusted(tmp_path: Path) -> None:
-    store = Records(tmp_path)
-    store.save(SPEC, "f", RECORD)
-    assert store.load(SPEC, "g") is None
-    assert store.load(replace(SPEC, seed=5), "f") is None
+    file = RecordFile(tmp_path, "agent", "f")
+    file.save(RECORD)
+    assert replace(file, fingerprint="g").load() is None
+    assert replace(file, name="adam").load() is None
+
+
+def test_a_record_of_the_first_version_is_trusted(tmp_path: Path) -> None:
+    # Written out, not saved: what is on people's disks does not follow our code.
+    (tmp_path / "agent-seed4.json").write_text(
+        '{"fingerprint": "f", "record": {"loss": 0.5, "arm": "agent"}, "sha256": '
+        '"e7d3e3702ead7ca345490c0380387377e0728ef9f07d07c73b771a583da8a43e"}'
+    )
+    assert RecordFile(tmp_path, SPEC.name, "f").load() == {"arm": "agent", "loss": 0.5}
 
 
 @pytest.mark.parametrize(
@@ -59,18 +76,18 @@ def test_other_settings_are_not_trusted(tmp_path: Path) -> None:
     ],
 )
 def test_damaged_records_are_not_trusted(tmp_path: Path, damage: Any) -> None:
-    store = Records(tmp_path)
-    store.save(SPEC, "f", RECORD)
-    path = tmp_path / "agent-seed4.json"
+    file = RecordFile(tmp_path, "agent", "f")
+    file.save(RECORD)
+    path = file.path
     text = path.read_text()
     assert damage(text) != text
     path.write_text(damage(text))
-    assert store.load(SPEC, "f") is None
+    assert file.load() is None
 
 
 def test_binary_rubbish_is_not_trusted(tmp_path: Path) -> None:
-    (tmp_path / "agent-seed4.json").write_bytes(b"\xff\xfe\x00")
-    assert Records(tmp_path).load(SPEC, "f") is None
+    (tmp_path / "agent.json").write_bytes(b"\xff\xfe\x00")
+    assert RecordFile(tmp_path, "agent", "f").load() is None
 
 
 @pytest.mark.parametrize(
@@ -94,9 +111,11 @@ def test_fingerprint_tells_runs_apart(tmp_path: Path, other: RunSpec) -> None:
 def test_a_tuned_arm_s_runs_are_those_of_its_rate(tmp_path: Path) -> None:
     tuned = replace(SPEC, arm=parse_arms("adam@best")[0].at(0.01).settled)
     fixed = replace(SPEC, arm=parse_arms("adam@0.01")[0])
-    store = Records(tmp_path)
-    store.save(fixed, fingerprint(fixed, TASK, None), RECORD)
-    assert store.load(tuned, fingerprint(tuned, TASK, None)) == RECORD
+    first, second = (
+        RecordFile(tmp_path, spec.name, fingerprint(spec, TASK, None)) for spec in (fixed, tuned)
+    )
+    first.save(RECORD)
+    assert second.load() == RECORD
 
 
 def test_fingerprint_follows_data_budget_policy_and_format(
@@ -111,7 +130,7 @@ def test_fingerprint_follows_data_budget_policy_and_format(
     slower = policy(tmp_path, envelope=Envelope(z_max=4.0, max_step=0.5))
     assert slower.card["weights_sha256"] == own.card["weights_sha256"]
     assert fingerprint(SPEC, TASK, slower) != print_
-    monkeypatch.setattr(records_module, "FORMAT", records_module.FORMAT + 1)
+    monkeypatch.setattr(runs, "FORMAT", runs.FORMAT + 1)
     assert fingerprint(SPEC, TASK, own) != print_
 
 

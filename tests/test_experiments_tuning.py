@@ -10,7 +10,7 @@ import pytest
 from experiments.arms import parse_arms
 from experiments.config import EvaluateConfig
 from experiments.defaults import RATES, default_arms, default_seeds, tuning_grid
-from experiments.engines import Engine, Save, guarded_run
+from experiments.engines import Save, Work, guarded
 from experiments.evaluate import evaluate
 from experiments.runs import RunSpec
 from experiments.tuning import choose_rates, trial_specs
@@ -74,10 +74,12 @@ def test_trials_are_resumed_and_shared_between_arms(
 ) -> None:
     ran: list[RunSpec] = []
 
-    def run_here(specs: list[RunSpec], save: Save, engine: Engine, *rest: Any) -> None:
+    def run_here(
+        specs: list[RunSpec], work: Work[RunSpec], save: Save[RunSpec], *rest: Any
+    ) -> None:
         ran.extend(specs)
         for spec in specs:
-            save(spec, guarded_run(spec))
+            save(spec, guarded(work, spec))
 
     monkeypatch.setattr("experiments.grid.run_all", run_here)
     config = EvaluateConfig(

@@ -82,9 +82,10 @@ def test_every_target_can_be_planned(target: str, checkout: Path) -> None:
         ),
         (["meta-test"], ["-m", "experiments.meta_test"]),
         (
-            ["meta-test", "POLICY=ppo-v0 runs/a", "ENTRIES=scenes,topics", "SEEDS=5"],
+            ["meta-test", "POLICY=ppo-v0 runs/a", "ENTRIES=scenes,topics", "SEEDS=5",
+             "ENGINE=ray"],
             ["-m", "experiments.meta_test", "--policy", "ppo-v0 runs/a",
-             "--entries", "scenes,topics", "--seeds", "5"],
+             "--entries", "scenes,topics", "--seeds", "5", "--engine", "ray"],
         ),
         (
             ["eval", "TASK=imdb", "SCALE=paper", "MODEL=/some/where else", "STEM=cifar",

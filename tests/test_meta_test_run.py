@@ -2,17 +2,19 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from rich.console import Console
 
-from experiments.meta_test import runner
+from experiments.engines import guarded, open_engine
+from experiments.grid import run_all
 from experiments.meta_test.__main__ import meta_test
-from experiments.meta_test.cells import Cell, run_job
+from experiments.meta_test.cells import Cell
 from experiments.meta_test.config import MetaTestConfig
-from experiments.meta_test.pool import run_jobs
 from experiments.meta_test.runner import MetaTest
+from experiments.meta_test.work import run_job
 from lr_env.command_line import run_command
 from lr_env.errors import InvalidArgumentError, UnknownNameError
 from lr_env.meta_test.spec import MetaTestSpec
@@ -36,12 +38,12 @@ def at_once(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Run jobs in this process; return the names of those run."""
     names: list[str] = []
 
-    def run_here(jobs, work, save, **_):  # type: ignore[no-untyped-def]
+    def run_here(jobs: Any, work: Any, save: Any, *rest: Any) -> None:
         for job in jobs:
             names.append(job.name)
-            save(job, work(job))
+            save(job, guarded(work, job))
 
-    monkeypatch.setattr(runner, "run_jobs", run_here)
+    monkeypatch.setattr("experiments.grid.run_all", run_here)
     return names
 
 
@@ -110,6 +112,14 @@ def test_the_agents_record_changes_with_the_seeds_and_not_with_what_else_is_run(
     assert "waves/cosine-tuning" not in at_once
 
 
+def test_a_cell_reports_how_far_it_is() -> None:
+    shares: list[float] = []
+    run_job(Cell(TINY[0], "agent", 3, (1e-3,), policy="ppo-v0"), shares.append)
+    assert shares == sorted(shares)
+    assert shares[0] == 0.0
+    assert 0.5 < shares[-1] < 1.0
+
+
 def test_mean_scales_come_from_the_other_seeds() -> None:
     results = [
         run_job(Cell(TINY[0], "mean_scales", 3, (1e-3,), policy="ppo-v0", given=given))
@@ -126,10 +136,12 @@ def test_mean_scales_come_from_the_other_seeds() -> None:
 def test_jobs_in_processes_of_their_own_find_the_same() -> None:
     found: dict[str, float] = {}
     cells = [Cell(TINY[0], arm, 3, RATES[:1]) for arm in ("fixed", "cosine")]
-    run_jobs(
-        cells, run_job, lambda job, record: found.update({job.name: record["log_loss"][0][0]}),
-        workers=2, console=Console(quiet=True), cost=lambda job: job.cost,
-    )  # fmt: skip
+
+    def save(job: Cell, record: dict[str, Any]) -> None:
+        found[job.name] = record["log_loss"][0][0]
+
+    with open_engine("local", 2, device="cpu") as engine:
+        run_all(cells, run_job, save, engine, Console(quiet=True))
     here = {cell.name: run_job(cell)["log_loss"][0][0] for cell in cells}
     assert found == pytest.approx(here, rel=1e-5)
 

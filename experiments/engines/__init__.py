@@ -1,8 +1,20 @@
-"""Engines: what the runs of a grid are computed on."""
+"""Engines: what the jobs of a grid are computed on."""
 
-from experiments.engines.base import ENGINES, Engine, EngineName, Save, open_engine
-from experiments.engines.work import RunFailedError, guarded_run
+from experiments.engines.base import (
+    ENGINES,
+    AnyJob,
+    Engine,
+    EngineName,
+    Job,
+    Report,
+    Save,
+    Work,
+    open_engine,
+    silent,
+)
+from experiments.engines.work import JobFailedError, guarded
 
 __all__ = [
-    "ENGINES", "Engine", "EngineName", "RunFailedError", "Save", "guarded_run", "open_engine",
+    "ENGINES", "AnyJob", "Engine", "EngineName", "Job", "JobFailedError", "Report", "Save", "Work",
+    "guarded", "open_engine", "silent",
 ]  # fmt: skip

@@ -1,4 +1,4 @@
-"""Runs in spawned processes of one thread each."""
+"""Jobs in spawned processes of one thread each."""
 
 from __future__ import annotations
 
@@ -12,57 +12,59 @@ from typing import Any
 import torch
 
 from experiments.devices import device_here
-from experiments.engines.base import Save, Show
+from experiments.engines.base import AnyJob, Save, Show, Work
 from experiments.engines.processes import deaf_children, prepare_worker
-from experiments.engines.work import RunFailedError, guarded_run
-from experiments.runs import RunSpec
+from experiments.engines.work import JobFailedError, guarded
+from experiments.records import Record
 
-RUNS_PER_GPU = 4
+JOBS_PER_GPU = 4
 """Small trainings leave most of a GPU idle."""
 LOOK_EVERY = 0.5
-"""Seconds between two looks at how far the runs are."""
+"""Seconds between two looks at how far the jobs are."""
 
 _shares: Any = None
-"""In a worker: the share done of every run, in memory that all processes share."""
+"""In a worker: the share done of every job, in memory that all processes share."""
 
 
 class LocalEngine:
     """Processes of this machine, each with one thread, and a GPU in turn where there is one."""
 
-    def __init__(self, workers: int | None = None) -> None:
-        self.device = device_here()
+    def __init__(self, workers: int | None = None, device: str | None = None) -> None:
+        self.device = device or device_here()
         room = os.cpu_count() or 1
         if self.device == "cuda":
-            room = min(room, RUNS_PER_GPU * torch.cuda.device_count())
+            room = min(room, JOBS_PER_GPU * torch.cuda.device_count())
         self._workers = workers or room
 
-    def run_all(self, specs: Sequence[RunSpec], save: Save, show: Show) -> None:
-        """Run every spec; see `Engine`."""
+    def run_all(
+        self, jobs: Sequence[AnyJob], work: Work[AnyJob], save: Save[AnyJob], show: Show
+    ) -> None:
+        """Do every job; see `Engine`."""
         context = multiprocessing.get_context("spawn")
-        shares = context.RawArray("d", len(specs))
+        shares = context.RawArray("d", len(jobs))
         numbers = context.Value("i", 0)
         others = set(multiprocessing.active_children())
         with ProcessPoolExecutor(
-            min(self._workers, len(specs)),
+            min(self._workers, len(jobs)),
             mp_context=context,
             initializer=_prepare,
-            initargs=(shares, numbers),
+            initargs=(shares, self.device, numbers),
         ) as pool:
             try:
                 with deaf_children():
                     pending = {
-                        pool.submit(_work, spec, index): spec for index, spec in enumerate(specs)
+                        pool.submit(_work, work, job, index): job for index, job in enumerate(jobs)
                     }
                 while pending:
                     done = wait(pending, LOOK_EVERY, return_when=FIRST_COMPLETED).done
-                    # Finished runs are saved before the failure of another is passed on.
+                    # Finished jobs are saved before the failure of another is passed on.
                     for future in sorted(done, key=_failed):
                         save(pending.pop(future), future.result())
-                    show(sum(shares))
+                    show(list(shares))
             except BrokenProcessPool as error:
-                raise RunFailedError(
-                    "A worker process died (out of memory?): finished runs are kept; run the same "
-                    "command again, with fewer --workers."
+                raise JobFailedError(
+                    "A worker process died (out of memory?): what is finished is kept; run the "
+                    "same command again, with fewer --workers."
                 ) from error
             except BaseException:
                 pool.shutdown(wait=False, cancel_futures=True)
@@ -71,22 +73,22 @@ class LocalEngine:
                 raise
 
 
-def _work(spec: RunSpec, index: int) -> dict[str, Any]:
-    record = guarded_run(spec, lambda share: _shares.__setitem__(index, share))
+def _work(work: Work[AnyJob], job: AnyJob, index: int) -> Record:
+    record = guarded(work, job, lambda share: _shares.__setitem__(index, share))
     _shares[index] = 1.0
     return record
 
 
-def _failed(future: Future[dict[str, Any]]) -> bool:
+def _failed(future: Future[Record]) -> bool:
     return future.exception() is not None
 
 
-def _prepare(shares: Any, numbers: Any) -> None:
+def _prepare(shares: Any, device: str, numbers: Any) -> None:
     """Prepare a worker: what all workers need, and the next of the GPUs."""
     global _shares
     _shares = shares
     prepare_worker()
-    if torch.cuda.is_available():
+    if device == "cuda":
         with numbers.get_lock():
             numbers.value += 1
             torch.cuda.set_device(numbers.value % torch.cuda.device_count())

@@ -1,4 +1,4 @@
-"""Runs as Ray tasks: on a local cluster of our own, or on the one that RAY_ADDRESS names."""
+"""Jobs as Ray tasks: on a local cluster of our own, or on the one that RAY_ADDRESS names."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from typing import Any
 
 import torch
 
-from experiments.engines.base import Save, Show
-from experiments.engines.work import RunFailedError, guarded_run
-from experiments.runs import RunSpec
+from experiments.engines.base import AnyJob, Job, Save, Show, Work
+from experiments.engines.work import JobFailedError, guarded
+from experiments.records import Record
 from lr_env.errors import LrEnvError
 
 GPU_SHARE = 0.25
 """Small trainings leave most of a GPU idle."""
 ATTEMPTS = 3
-"""Times that a run is begun anew after its worker died."""
+"""Times that a job is begun anew after its worker died."""
 KNOCK_SECONDS = 5.0
 LOOK_EVERY = 0.5
-"""Seconds between two looks at how far the runs are, and between two reports of a run."""
+"""Seconds between two looks at how far the jobs are, and between two reports of a job."""
 
 
 class RayError(LrEnvError):
@@ -33,59 +33,62 @@ class RayError(LrEnvError):
 
 
 class Board:
-    """An actor's state: the share done of every run."""
+    """An actor's state: the share done of every job."""
 
     def __init__(self, size: int) -> None:
         self._shares = [0.0] * size
 
     def write(self, index: int, share: float) -> None:
-        """Note how far a run is."""
+        """Note how far a job is."""
         self._shares[index] = share
 
-    def total(self) -> float:
-        """Return the number of runs done, those under way counted by their share."""
-        return sum(self._shares)
+    def read(self) -> list[float]:
+        """Return the share done of every job."""
+        return self._shares
 
 
 class RayEngine:
-    """One Ray task for each run, with one CPU, and a share of a GPU where the cluster has any.
+    """One Ray task for each job, with one CPU, and a share of a GPU where the cluster has any.
 
     The driver, not the workers, writes the records, so that workers need no common disk.
     """
 
-    def __init__(self, ray: Any) -> None:
+    def __init__(self, ray: Any, device: str | None = None) -> None:
         self._ray = ray
-        self.device = "cuda" if ray.cluster_resources().get("GPU", 0) > 0 else "cpu"
+        found = "cuda" if ray.cluster_resources().get("GPU", 0) > 0 else "cpu"
+        self.device = device or found
 
-    def run_all(self, specs: Sequence[RunSpec], save: Save, show: Show) -> None:
-        """Run every spec; see `Engine`. A run whose worker dies is begun anew."""
+    def run_all(
+        self, jobs: Sequence[AnyJob], work: Work[AnyJob], save: Save[AnyJob], show: Show
+    ) -> None:
+        """Do every job; see `Engine`. A job whose worker dies is begun anew."""
         ray = self._ray
-        board = ray.remote(num_cpus=0, max_restarts=-1)(Board).remote(len(specs))
-        work = ray.remote(
+        board = ray.remote(num_cpus=0, max_restarts=-1)(Board).remote(len(jobs))
+        task = ray.remote(
             num_cpus=1,
             num_gpus=GPU_SHARE if self.device == "cuda" else 0,
             max_retries=ATTEMPTS,
         )(_work)
-        pending = {work.remote(spec, index, board): spec for index, spec in enumerate(specs)}
+        pending = {task.remote(work, job, index, board): job for index, job in enumerate(jobs)}
         while pending:
             done, _ = ray.wait(list(pending), num_returns=len(pending), timeout=LOOK_EVERY)
             failure: LrEnvError | None = None
             for reference in done:
-                spec = pending.pop(reference)
+                job = pending.pop(reference)
                 try:
                     record = ray.get(reference)
                 except ray.exceptions.RayError as error:
-                    failure = failure or _sentence(error, spec)
+                    failure = failure or _sentence(error, job)
                     continue
-                save(spec, record)
-            # Finished runs are saved before the failure of another is passed on.
+                save(job, record)
+            # Finished jobs are saved before the failure of another is passed on.
             if failure is not None:
                 raise failure
-            show(ray.get(board.total.remote()))
+            show(ray.get(board.read.remote()))
 
 
-def _work(spec: RunSpec, index: int, board: Any) -> dict[str, Any]:
-    """Compute one run in a Ray worker."""
+def _work(work: Work[AnyJob], job: AnyJob, index: int, board: Any) -> Record:
+    """Compute one job in a Ray worker."""
     torch.set_num_threads(1)
     last = 0.0
 
@@ -95,25 +98,25 @@ def _work(spec: RunSpec, index: int, board: Any) -> dict[str, Any]:
             last = time.monotonic()
             board.write.remote(index, share)
 
-    record = guarded_run(spec, report)
+    record = guarded(work, job, report)
     board.write.remote(index, 1.0)
     return record
 
 
-def _sentence(error: Any, spec: RunSpec) -> LrEnvError:
+def _sentence(error: Any, job: Job) -> LrEnvError:
     """Return a worker's own error, or what became of the worker in one sentence."""
     cause = getattr(error, "cause", None)
     if isinstance(cause, LrEnvError):
         return cause
-    return RunFailedError(
-        f"Ray gave up on arm {spec.arm.name} with seed {spec.seed} ({type(error).__name__}) after "
-        f"{ATTEMPTS + 1} attempts: finished runs are kept; see that its workers have memory "
-        "enough, and run the same command again."
+    return JobFailedError(
+        f"Ray gave up on {job.title} ({type(error).__name__}) after {ATTEMPTS + 1} attempts: what "
+        "is finished is kept; see that its workers have memory enough, and run the same command "
+        "again."
     )
 
 
 @contextmanager
-def open_ray(workers: int | None) -> Iterator[RayEngine]:
+def open_ray(workers: int | None, device: str | None = None) -> Iterator[RayEngine]:
     """Join RAY_ADDRESS's cluster, or start one of `workers` CPUs here; leave or stop it at the end.
 
     Raises:
@@ -143,7 +146,7 @@ def open_ray(workers: int | None) -> Iterator[RayEngine]:
     except (ConnectionError, RuntimeError, ValueError, OSError) as error:
         raise _unreachable(address, error) from error
     try:
-        yield RayEngine(ray)
+        yield RayEngine(ray, device)
     finally:
         ray.shutdown()
 

@@ -1,32 +1,30 @@
-"""One run inside a worker process, its errors made fit to be handed on."""
+"""One job inside a worker process, its errors made fit to be handed on."""
 
 from __future__ import annotations
 
 import os
 import traceback
-from typing import Any
 
-from experiments.hf_recipe import run_in_trainer
-from experiments.runs import Report, RunSpec, silent
-from experiments.training import run
+from experiments.engines.base import AnyJob, Report, Work, silent
+from experiments.records import Record
 from lr_env.errors import LrEnvError
 
 
-class RunFailedError(LrEnvError):
-    """A run, or the process that it ran in, ended in a way that nobody foresaw."""
+class JobFailedError(LrEnvError):
+    """A job, or the process that it ran in, ended in a way that nobody foresaw."""
 
 
-def guarded_run(spec: RunSpec, report: Report = silent) -> dict[str, Any]:
-    """Run `spec`; an exception that is none of ours becomes one sentence that names its place."""
+def guarded(work: Work[AnyJob], job: AnyJob, report: Report = silent) -> Record:
+    """Do `job`; an exception that is none of ours becomes one sentence that names its place."""
     try:
-        return (run_in_trainer if spec.recipe == "hf-warmup" else run)(spec, report)
+        return work(job, report)
     except LrEnvError:
         raise
     except Exception as error:
         place = traceback.extract_tb(error.__traceback__)[-1]
         what = " ".join(f"{type(error).__name__}: {error}".split())
-        raise RunFailedError(
-            f"Arm {spec.arm.name} failed with seed {spec.seed} ({what}, at "
-            f"{os.path.basename(place.filename)}:{place.lineno}): finished runs are kept; mend "
+        raise JobFailedError(
+            f"{job.title[0].upper()}{job.title[1:]} failed ({what}, at "
+            f"{os.path.basename(place.filename)}:{place.lineno}): what is finished is kept; mend "
             "the cause and run the same command again."
         ) from error

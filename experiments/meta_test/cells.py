@@ -2,37 +2,22 @@
 
 from __future__ import annotations
 
-import functools
-import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
-from functools import partial
+from dataclasses import asdict, dataclass, field
+from importlib.metadata import version
 from typing import Any, Literal
 
-import torch
-
-from experiments.meta_test.losses import log_losses
 from experiments.meta_test.lr_star import load_lr_star
-from lr_env.action import Envelope
-from lr_env.layers import group_layers
-from lr_env.meta_test import MetaTestEntry
+from experiments.records import behaviour, digest
+from lr_env.meta_test import SUITE_VERSION, MetaTestEntry
 from lr_env.meta_test.models import parameters_of
-from lr_env.meta_test.pilots import (
-    follow,
-    held_rates,
-    hold,
-    one_action,
-    random_actions,
-    replay,
-    shuffled,
-    summed_schedules,
-)
 from lr_env.meta_test.suite import CONTROL_RATES, TUNING_SEEDS
-from lr_env.meta_test.trial import Pilot, Trial, run_trial
 from lr_env.policy import FrozenPolicy
 from lr_env.randomness import derive_seed
-from lr_env.stack import StackSettings
-from lr_env.tasks.family import FamilySpec, FamilyTask, build_network, family_specs
+from lr_env.tasks.family import FamilySpec, family_specs
+
+FORMAT = 1
+"""Of the records; another one makes all that was finished before be run again."""
 
 Use = Literal["report", "tuning"]
 BASELINES = {"fixed": "constant", "cosine": "cosine", "linear": "linear"}
@@ -41,12 +26,11 @@ LR_STAR = {"lr_star": False, "lr_star_kind": True}
 """Arms that go to lr*, and whether it is that of the kind of training."""
 FREE = ("cautious", "replay")
 ON_BASE = ("random", "one_action", "shuffled", "mean_scales")
-DEPENDENT = {"mean_scales": "agent", "replay": "schedule"}
+DEPENDENT = ("mean_scales", "replay")
 """Controls that need what another job found out."""
 FREE_RATE = 1e-3
 """Base rate of arms whose rates do not depend on it."""
-WIDEST = Envelope(z_max=20.0, mode="residual", z_init="zero")
-SCHEDULE_SPECS, SCHEDULE_LANES, SCHEDULE_STEPS = 10, 8, 300
+SCHEDULE_SPECS, SCHEDULE_LANES = 10, 8
 SCHEDULE_RATES = (1e-5, 1e-4, 1e-3, 1e-2)
 
 
@@ -69,12 +53,17 @@ class Cell:
     rates: tuple[float, ...]
     use: Use = "report"
     policy: str | None = None
-    given: Any = None
+    given: Any = field(default=None, hash=False)
 
     @property
     def name(self) -> str:
         """Path of the cell's record."""
         return f"{self.entry.name}/{self.arm}{'-tuning' if self.use == 'tuning' else ''}"
+
+    @property
+    def title(self) -> str:
+        """What an error calls it."""
+        return f"arm {self.arm} on entry {self.entry.name}"
 
     @property
     def cost(self) -> float:
@@ -113,6 +102,11 @@ class FamilyTrial:
         return f"family/{self.number}-{self.spec.architecture}-{self.spec.optimizer}"
 
     @property
+    def title(self) -> str:
+        """What an error calls it."""
+        return f"trial {self.name} of policy {self.policy}"
+
+    @property
     def cost(self) -> float:
         """A rough guess of its seconds."""
         return 20.0 if self.spec.architecture == "finetune" else 5.0
@@ -120,6 +114,22 @@ class FamilyTrial:
     def describe(self) -> dict[str, Any]:
         """Return all that decides its result, but for policy and versions."""
         return {"spec": self.spec.to_dict(), "lanes": self.lanes, "rates": list(SCHEDULE_RATES)}
+
+
+MetaTestJob = Cell | FamilyTrial
+
+
+def fingerprint(job: MetaTestJob, policy: FrozenPolicy | None) -> str:
+    """Return the hash of all that decides a job's result; baselines have no policy."""
+    return digest(
+        {
+            "format": FORMAT,
+            "suite": SUITE_VERSION,
+            "versions": {package: version(package) for package in ("lr-env", "torch")},
+            "job": job.describe(),
+            "policy": behaviour(policy),
+        }
+    )
 
 
 def baseline_cells(entry: MetaTestEntry, seeds: int, rates: tuple[float, ...]) -> list[Cell]:
@@ -175,84 +185,5 @@ def same_kind(one: str, other: str) -> bool:
     return one == other or (one.startswith("adam") and other.startswith("adam"))
 
 
-def run_job(job: Cell | FamilyTrial) -> dict[str, Any]:
-    """Run a cell or a family trial; return its record of plain values."""
-    began = time.process_time()
-    if isinstance(job, FamilyTrial):
-        return {"schedule": _schedule(job), "seconds": time.process_time() - began}
-    trial = _run(job)
-    record = {
-        "rates": list(job.rates),
-        "log_loss": log_losses(trial.loss, trial.initial_loss).tolist(),
-        "diverged": trial.diverged.tolist(),
-        "seconds": time.process_time() - began,
-    }
-    if job.arm == "agent":
-        record["mean_rates"] = trial.mean_rates(job.entry.total_steps).tolist()
-    return record
-
-
-def _run(cell: Cell) -> Trial:
-    settings, pilot = _arm(cell)
-    seeds = cell.entry.seeds(cell.seeds, cell.use)
-    return run_trial(cell.entry.task, settings, cell.rates, seeds, pilot)
-
-
-def _arm(cell: Cell) -> tuple[StackSettings, Pilot]:
-    """Return settings and pilot of the cell's arm."""
-    settings, arm = cell.entry.settings(), cell.arm
-    # Nobody decides: the fewest readings of the validation loss will do.
-    alone = replace(settings, steps_per_action=cell.entry.total_steps)
-    if arm in BASELINES or arm in LR_STAR:
-        zero, schedule = Envelope(z_init="zero"), BASELINES.get(arm, "cosine")
-        return replace(alone, envelope=zero, schedules=(schedule,)), hold
-    if arm == "mean_scales":
-        return replace(alone, envelope=WIDEST), held_rates(_mean_of_others(cell.given))
-    if arm == "replay":
-        cautious = replace(WIDEST, z_init="cautious")
-        return replace(settings, envelope=cautious), replay(cell.given)
-    policy = _policy(str(cell.policy))
-    if arm == "cautious":
-        return replace(alone, envelope=replace(policy.envelope, **_HOLDING)), hold
-    seed = derive_seed(0, "meta-test control", cell.entry.name)
-    pilots = {
-        "agent": follow(policy),
-        "agent_validation": follow(policy),
-        "random": random_actions(seed),
-        "one_action": one_action(policy),
-        "shuffled": shuffled(policy, seed),
-    }
-    shown = 1.0 if arm == "agent_validation" else 0.0
-    return replace(settings, envelope=policy.envelope, validation_seen=shown), pilots[arm]
-
-
-_HOLDING: dict[str, Any] = {"mode": "incremental", "z_init": "cautious"}
-
-
-def _mean_of_others(rates: Any) -> torch.Tensor:
-    """Return each training's layer rates as the mean over the other seeds `[R * S, L]`."""
-    own = torch.tensor(rates)
-    others = (own.sum(1, keepdim=True) - own) / (own.shape[1] - 1)
-    return others.flatten(0, 1)
-
-
-def _schedule(job: FamilyTrial) -> dict[str, Any]:
-    policy = _policy(job.policy)
-    settings = StackSettings(
-        optimizer=job.spec.optimizer, total_steps=SCHEDULE_STEPS, envelope=policy.envelope
-    )
-    count = max(1, job.lanes // len(SCHEDULE_RATES))
-    seeds = [derive_seed(turn, "replay", job.number) % 2**31 for turn in range(count)]
-    task = partial(FamilyTask, job.spec)
-    trial = run_trial(task, settings, SCHEDULE_RATES, seeds, follow(policy))
-    layers = group_layers(build_network(job.spec), task(0).is_pretrained)
-    return summed_schedules(trial, layers, SCHEDULE_STEPS)
-
-
 def _kind(entry: MetaTestEntry) -> str:
     return "finetuning" if entry.role == "finetuning" else "scratch"
-
-
-@functools.cache
-def _policy(policy: str) -> FrozenPolicy:
-    return FrozenPolicy.load(policy)

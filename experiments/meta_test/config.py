@@ -6,12 +6,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from experiments.defaults import FEWEST_SEEDS
+from experiments.engines import EngineName
 from lr_env.errors import InvalidArgumentError
 from lr_env.meta_test import part_b
 from lr_env.meta_test.suite import SEEDS
 from lr_env.policy import DEFAULT_POLICY
-
-FEWEST_SEEDS = 3
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,9 @@ class MetaTestConfig:
     out: Path = Path("runs/meta-test")
     """Folder that records and reports are kept in."""
     workers: int | None = None
-    """Processes, of one thread each; the number of cores if not given."""
+    """Cells at a time, of one thread each; the number of cores if not given."""
+    engine: EngineName = "local"
+    """local: processes; ray: a cluster started here, or the one that RAY_ADDRESS names."""
 
     def __post_init__(self) -> None:
         if self.seeds < FEWEST_SEEDS:

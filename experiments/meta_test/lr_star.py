@@ -16,8 +16,10 @@ from typing import Any
 import torch
 from rich.console import Console
 
+from experiments.engines import Report, open_engine
+from experiments.grid import run_all
 from experiments.meta_test.losses import log_losses
-from experiments.meta_test.pool import run_jobs
+from experiments.records import Record
 from lr_env import files
 from lr_env.action import Envelope
 from lr_env.command_line import run_command
@@ -58,17 +60,30 @@ class Job:
     spec: FamilySpec
     seeds: int
 
+    @property
+    def title(self) -> str:
+        """What an error calls it."""
+        return f"the grid of {self.spec.architecture} in batches of {self.spec.batch_size}"
+
+    @property
+    def cost(self) -> float:
+        """A rough guess: attention, and backbones to pretrain, are dear."""
+        dear = self.spec.inputs == "tokens" or self.spec.architecture == "cnn"
+        return (4.0 if dear else 1.0) * math.sqrt(self.spec.batch_size * self.spec.depth)
+
 
 def find(config: LRStarConfig) -> None:
     """Train on the whole grid and write the file."""
     console = Console()
     specs = family_specs(SPECS_SEED, config.specs)
     tables: dict[FamilySpec, dict[str, list[float]]] = {}
-    run_jobs(
-        [Job(spec, config.seeds) for spec in specs], measure,
-        lambda job, table: tables.update({job.spec: table}),
-        workers=config.workers, console=console, cost=_cost,
-    )  # fmt: skip
+
+    def save(job: Job, table: Record) -> None:
+        tables[job.spec] = table
+
+    jobs = [Job(spec, config.seeds) for spec in specs]
+    with open_engine("local", config.workers, device="cpu") as engine:
+        run_all(jobs, measure, save, engine, console, "lr*", "kinds of training")
     kinds = {
         "all": specs,
         "scratch": [spec for spec in specs if spec.architecture != "finetune"],
@@ -98,7 +113,7 @@ def find(config: LRStarConfig) -> None:
     console.print({name: result[name] for name in OPTIMIZERS}, result["by_kind"])
 
 
-def measure(job: Job) -> dict[str, list[float]]:
+def measure(job: Job, report: Report) -> Record:
     """Return every optimizer's mean final log loss at each rate of the grid."""
     seeds = [derive_seed(turn, "lr star") % 2**31 for turn in range(job.seeds)]
     settings = StackSettings(
@@ -106,7 +121,8 @@ def measure(job: Job) -> dict[str, list[float]]:
         envelope=Envelope(z_init="zero"),
     )  # fmt: skip
     table = {}
-    for name in OPTIMIZERS:
+    for done, name in enumerate(OPTIMIZERS):
+        report(done / len(OPTIMIZERS))
         own = replace(settings, optimizer=name)
         trial = run_trial(partial(FamilyTask, job.spec), own, RATES, seeds, hold)
         table[name] = log_losses(trial.loss, trial.initial_loss).mean(1).tolist()
@@ -133,12 +149,6 @@ def load_lr_star(optimizer: str, kind: str | None = None, path: Path = LR_STAR_F
         raise DataError(
             f"{path.name} holds no rate for {name!r}: run python -m experiments.meta_test.lr_star."
         ) from error
-
-
-def _cost(job: Job) -> float:
-    """Return a rough guess: attention, and backbones to pretrain, are dear."""
-    dear = job.spec.inputs == "tokens" or job.spec.architecture == "cnn"
-    return (4.0 if dear else 1.0) * math.sqrt(job.spec.batch_size * job.spec.depth)
 
 
 def main() -> int:

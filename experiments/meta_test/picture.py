@@ -7,7 +7,7 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from experiments.plots import _log_axis, png
+from experiments.plots import log_axis, png
 
 SHOWN = {
     "fixed": ("#8C8C8C", ":", "fixed"),
@@ -58,7 +58,7 @@ def _draw(panel: Axes, name: str, entry: dict[str, Any]) -> None:
         drawn += means
     panel.set_xscale("log")
     panel.set_xlabel("base learning rate", fontsize=7)
-    _log_axis(panel, max(drawn) / min(drawn))
+    log_axis(panel, max(drawn) / min(drawn))
     # One diverged arm would squeeze all others.
     panel.set_ylim(0.85 * min(drawn), min(1.15 * max(drawn), 200 * min(drawn)))
     panel.set_title(f"{name} ({entry['optimizer']})", fontsize=9)

@@ -8,29 +8,28 @@ from typing import Any
 
 from rich.console import Console
 
+from experiments.engines import Engine, open_engine
+from experiments.grid import complete
 from experiments.meta_test.bars import judge
 from experiments.meta_test.cells import (
-    Cell,
-    FamilyTrial,
+    MetaTestJob,
     baseline_cells,
     dependent_cells,
     family_trials,
+    fingerprint,
     policy_cells,
-    run_job,
     same_kind,
 )
 from experiments.meta_test.config import MetaTestConfig
-from experiments.meta_test.pool import run_jobs
 from experiments.meta_test.report import write_comparison, write_report
-from experiments.meta_test.store import Store
 from experiments.meta_test.summary import compare_controls, summarise_entry
+from experiments.meta_test.work import run_job
+from experiments.records import Record, RecordFile
 from lr_env import files
 from lr_env.meta_test import RATES, SUITE_VERSION, MetaTestEntry
 from lr_env.meta_test.pilots import averaged
 from lr_env.policy import FrozenPolicy, policy_names
 from lr_env.provenance import describe_run
-
-Job = Cell | FamilyTrial
 
 
 class MetaTest:
@@ -57,33 +56,32 @@ class MetaTest:
         self._folders = {
             given: config.out / _label(given, policy) for given, policy in self._policies.items()
         }
-        self._baselines = Store(config.out / "baselines", None)
-        self._stores = {
-            given: Store(self._folders[given] / "records", policy)
-            for given, policy in self._policies.items()
-        }
-        self._records: dict[tuple[str | None, str], dict[str, Any]] = {}
+        for folder in (config.out, *self._folders.values()):
+            files.ensure_folder(folder)
+        self._records: dict[tuple[str | None, str], Record] = {}
 
     def run(self) -> list[dict[str, Any]]:
         """Run what is missing, write the reports and return the summaries."""
         seeds, rates = self._config.seeds, self._rates
-        first: list[Job] = []
+        first: list[MetaTestJob] = []
         for entry in self._entries:
             first += baseline_cells(entry, seeds, rates)
             for given in self._policies:
                 first += policy_cells(entry, seeds, rates, given)
         for given in self._policies:
             first += family_trials(given, self._family)
-        self._complete("trainings", first)
-        self._complete("controls made of them", self._dependent())
+        # Trainings this small compute on the CPU, where their records are comparable.
+        with open_engine(self._config.engine, self._config.workers, device="cpu") as engine:
+            self._complete("trainings", first, engine)
+            self._complete("controls made of them", self._dependent(), engine)
         provenance = describe_run(self._config.to_dict())
         summaries = [self._report(given, provenance) for given in self._policies]
         if len(summaries) > 1:
             write_comparison(self._config.out / "comparison.md", summaries, self._console)
         return summaries
 
-    def _dependent(self) -> list[Job]:
-        jobs: list[Job] = []
+    def _dependent(self) -> list[MetaTestJob]:
+        jobs: list[MetaTestJob] = []
         for given in self._policies:
             trials = family_trials(given, self._family)
             for entry in self._entries:
@@ -98,29 +96,18 @@ class MetaTest:
                 )
         return jobs
 
-    def _complete(self, what: str, jobs: Sequence[Job]) -> None:
+    def _complete(self, what: str, jobs: Sequence[MetaTestJob], engine: Engine) -> None:
         """Find every job's record, or run it."""
-        for job in jobs:
-            record = self._store(job).load(job)
-            if record is not None:
-                self._records[job.policy, job.name] = record
-        missing = [job for job in jobs if (job.policy, job.name) not in self._records]
-        self._console.print(
-            f"Meta-test, {what}: {len(jobs)} jobs, {len(jobs) - len(missing)} done before.",
-            highlight=False,
-        )
+        title = f"Meta-test, {what}"
+        found = complete(jobs, run_job, self._file, engine, self._console, title, "jobs")
+        self._records.update({(job.policy, job.name): record for job, record in found.items()})
 
-        def save(job: Job, record: dict[str, Any]) -> None:
-            self._store(job).save(job, record)
-            self._records[job.policy, job.name] = record
-
-        run_jobs(
-            missing, run_job, save, workers=self._config.workers, console=self._console,
-            cost=lambda job: job.cost,
-        )  # fmt: skip
-
-    def _store(self, job: Job) -> Store:
-        return self._baselines if job.policy is None else self._stores[job.policy]
+    def _file(self, job: MetaTestJob) -> RecordFile:
+        if job.policy is None:
+            policy, folder = None, self._config.out / "baselines"
+        else:
+            policy, folder = self._policies[job.policy], self._folders[job.policy] / "records"
+        return RecordFile(folder, job.name, fingerprint(job, policy))
 
     def _report(self, given: str, provenance: Mapping[str, Any]) -> dict[str, Any]:
         records = {entry.name: self._of(given, entry) for entry in self._entries}
@@ -146,13 +133,13 @@ class MetaTest:
             "provenance": provenance,
             "date": datetime.now(UTC).strftime("%Y-%m-%d"),
         }
-        folder = files.ensure_folder(self._folders[given])
+        folder = self._folders[given]
         self._console.print(f"\n{summary['policy']}", style="bold")
         write_report(folder, summary, self._console)
         self._console.print(f"Report: {folder / 'report.md'}", soft_wrap=True)
         return summary
 
-    def _of(self, given: str, entry: MetaTestEntry) -> dict[str, dict[str, Any]]:
+    def _of(self, given: str, entry: MetaTestEntry) -> dict[str, Record]:
         """Return the entry's records by arm."""
         prefix = f"{entry.name}/"
         return {

@@ -1,4 +1,4 @@
-"""Statistics of the meta-test: interquartile means of paired gaps, and medians over entries."""
+"""Statistics of the meta-test over its entries: medians of interquartile means, improvement."""
 
 from __future__ import annotations
 
@@ -7,24 +7,21 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
-from experiments.statistics import CONFIDENCE, Interval
-from lr_env.randomness import numpy_generator
+from experiments.statistics import Array, Interval, bootstrap, share_above, trimmed_mean
 
 OVER_ENTRIES = 1999
 """Resamples of statistics over all entries, whose every resample is of thousands of numbers."""
-Array = NDArray[np.float64]
 
 
 def median_over_entries(log_ratios: Sequence[Array]) -> Interval:
     """Return the median over entries of the interquartile mean of each `[rates, seeds]`."""
-    return _over_entries(log_ratios, _trimmed, np.median)
+    return _over_entries(log_ratios, trimmed_mean, np.median)
 
 
 def improvement_over_entries(log_ratios: Sequence[Array]) -> Interval:
     """Return the mean over entries of the share of pairs below 0, ties half."""
-    return _over_entries(log_ratios, _share_below, np.mean)
+    return _over_entries([-table for table in log_ratios], share_above, np.mean)
 
 
 def _over_entries(
@@ -41,17 +38,6 @@ def _over_entries(
         return across(np.stack([within(own, axis=-1) for own in values]), axis=0)
 
     seeds = tuple(np.arange(table.shape[1]) for table in tables)
-    centre = float(statistic(*seeds))
-    found = stats.bootstrap(
-        seeds, statistic, vectorized=True, confidence_level=CONFIDENCE, method="percentile",
-        n_resamples=OVER_ENTRIES, rng=numpy_generator(0, "entries"), batch=200,
-    ).confidence_interval  # fmt: skip
-    return Interval(centre, float(found.low), float(found.high))
-
-
-def _trimmed(values: Array, axis: int = -1) -> Any:
-    return stats.trim_mean(values, 0.25, axis=axis)
-
-
-def _share_below(values: Array, axis: int = -1) -> Any:
-    return np.mean((values < 0.0) + 0.5 * (values == 0.0), axis=axis)
+    return bootstrap(
+        seeds, statistic, float(statistic(*seeds)), "entries", resamples=OVER_ENTRIES, batch=200
+    )

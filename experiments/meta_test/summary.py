@@ -9,12 +9,8 @@ from typing import Any
 import numpy as np
 
 from experiments.meta_test.cells import FREE, LR_STAR, ON_BASE, TUNED
-from experiments.meta_test.statistics import (
-    Array,
-    improvement_over_entries,
-    median_over_entries,
-)
-from experiments.statistics import interquartile_mean, iqm_interval
+from experiments.meta_test.statistics import improvement_over_entries, median_over_entries
+from experiments.statistics import Array, interquartile_mean, iqm_interval
 from lr_env.meta_test import MetaTestEntry
 
 Records = Mapping[str, Mapping[str, Any]]

@@ -5,7 +5,7 @@ from lr_env.tasks.bundled import BreastCancer, Digits, Wine
 from lr_env.tasks.cifar10 import Cifar10
 from lr_env.tasks.family import FamilyTask, make_family_task
 from lr_env.tasks.imdb import Imdb
-from lr_env.tasks.registry import make_task, register_task, task_names
+from lr_env.tasks.registry import make_task, register_task, takes_argument, task_names
 from lr_env.tasks.scales import DEFAULT_SCALE, SCALES, Scale
 from lr_env.tasks.sst2 import Sst2
 from lr_env.tasks.tensor_task import TensorTask
@@ -29,5 +29,6 @@ __all__ = [
     "TensorTask",
     "make_task",
     "register_task",
+    "takes_argument",
     "task_names",
 ]

@@ -36,6 +36,14 @@ def task_names() -> list[str]:
     return sorted(_FACTORIES)
 
 
+def takes_argument(task: str, name: str) -> bool:
+    """Return whether the factory of `task` takes the argument; False for an unknown task."""
+    if task not in _FACTORIES:
+        return False
+    parameters = inspect.signature(_FACTORIES[task]).parameters.values()
+    return any(p.name == name or p.kind is p.VAR_KEYWORD for p in parameters)
+
+
 def make_task(name: str, seed: int = 42, **arguments: Any) -> Task:
     """Build the instance of task `name` for `seed`.
 
