@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from experiments import tables
-from experiments.findings import count_verdicts, format_convergence, join, losses
+from experiments.findings import Summary, count_verdicts, format_convergence, join, losses
 from experiments.hf_recipe import PLAN_ACCURACY, PLAN_LOSS
 from experiments.records import Record
 
-Summary = dict[str, Any]
 Arms = dict[str, dict[str, Any]]
 
 BASELINES = ("adam", "trainer")

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 Summary = dict[str, Any]
+"""All figures of an evaluation: what `summary.json` holds."""
 
 
 def losses(summary: Summary) -> list[str]:

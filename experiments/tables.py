@@ -6,9 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from experiments.findings import format_convergence
-
-Summary = dict[str, Any]
+from experiments.findings import Summary, format_convergence
 
 
 @dataclass(frozen=True)

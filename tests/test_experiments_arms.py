@@ -10,8 +10,7 @@ from torch import nn
 from experiments.arms import METHODS, Arm, build_optimizer, build_scheduler, parse_arms
 from experiments.arms.lr_star import lr_star
 from experiments.config import EvaluateConfig
-from experiments.meta_test.lr_star import load_lr_star
-from lr_env.errors import InvalidArgumentError, LrEnvError, ModelError, UnknownNameError
+from lr_env.errors import DataError, InvalidArgumentError, LrEnvError, ModelError, UnknownNameError
 
 
 def learning_rates(arm: Arm, steps: int) -> list[float]:
@@ -78,15 +77,15 @@ def test_what_is_never_tuned(name: str) -> None:
 
 def test_lr_star_has_one_rate() -> None:
     arm, finetuning = parse_arms("lr-star lr-star-finetuning")
-    assert arm.lr == lr_star().lr == load_lr_star("adam")
-    assert finetuning.lr == load_lr_star("adam", "finetuning") < arm.lr
+    assert arm.lr == lr_star().lr
+    assert finetuning.lr == lr_star("finetuning").lr < arm.lr
     assert lr_star().provenance in arm.description
     with pytest.raises(InvalidArgumentError, match=r"leave out @0\.1"):
         parse_arms("lr-star@0.1")
 
 
 def test_lr_star_of_trainings_that_were_not_measured() -> None:
-    with pytest.raises(InvalidArgumentError, match="no rate for 'golf' trainings"):
+    with pytest.raises(DataError, match="no rate of adam for 'golf' trainings"):
         lr_star("golf")
 
 

@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 import torch
 
+from experiments.arms.lr_star import LR_STAR_FILE, lr_star
 from experiments.meta_test.bars import Bar, judge
 from experiments.meta_test.cells import ON_BASE
 from experiments.meta_test.losses import log_losses
-from experiments.meta_test.lr_star import LR_STAR_FILE, OPTIMIZERS, best_rate, load_lr_star
+from experiments.meta_test.lr_star import OPTIMIZERS, best_rate
 from experiments.meta_test.lr_star import RATES as QUARTERS
 from experiments.meta_test.statistics import (
     improvement_over_entries,
@@ -188,11 +189,13 @@ def test_lr_star_is_the_rate_with_the_lowest_mean_log_loss_and_adamax_takes_adam
     vanishing = [-20.0 if rate == QUARTERS[12] else -5.0 for rate in QUARTERS]
     assert best_rate([one, vanishing]) == pytest.approx(QUARTERS[4], rel=1e-2)
     file = tmp_path / "lr_star.json"
-    file.write_text('{"adam": 0.002, "by_kind": {"finetuning": {"adam": 0.0005}}}')
-    assert load_lr_star("adamax", path=file) == 0.002
-    assert load_lr_star("adam", "finetuning", file) == 0.0005
+    file.write_text(
+        '{"adam": 0.002, "by_kind": {"finetuning": {"adam": 0.0005}}, "provenance": {"about": "-"}}'
+    )
+    assert lr_star(optimizer="adamax", path=file).lr == 0.002
+    assert lr_star("finetuning", path=file).lr == 0.0005
     with pytest.raises(DataError, match="lr_star"):
-        load_lr_star("sgd", path=file)
+        lr_star(optimizer="sgd", path=file)
 
 
 def test_the_stored_lr_star_is_what_its_own_table_says() -> None:

@@ -1,7 +1,6 @@
 """Engines: what the jobs of a grid are computed on."""
 
 from experiments.engines.base import (
-    ENGINES,
     AnyJob,
     Engine,
     EngineName,
@@ -15,6 +14,6 @@ from experiments.engines.base import (
 from experiments.engines.work import JobFailedError, guarded
 
 __all__ = [
-    "ENGINES", "AnyJob", "Engine", "EngineName", "Job", "JobFailedError", "Report", "Save", "Work",
+    "AnyJob", "Engine", "EngineName", "Job", "JobFailedError", "Report", "Save", "Work",
     "guarded", "open_engine", "silent",
 ]  # fmt: skip

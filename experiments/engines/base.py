@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Literal, Protocol, TypeVar, get_args
+from typing import Literal, Protocol, TypeVar
 
 from experiments.records import Record
 
 EngineName = Literal["local", "ray"]
-ENGINES: tuple[EngineName, ...] = get_args(EngineName)
 
 
 class Job(Protocol):

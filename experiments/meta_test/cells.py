@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from typing import Any, Literal
 
-from experiments.meta_test.lr_star import load_lr_star
+from experiments.arms.lr_star import lr_star
 from experiments.records import behaviour, digest
 from lr_env.meta_test import SUITE_VERSION, MetaTestEntry
 from lr_env.meta_test.models import parameters_of
@@ -137,7 +137,7 @@ def baseline_cells(entry: MetaTestEntry, seeds: int, rates: tuple[float, ...]) -
     tuning = [Cell(entry, arm, TUNING_SEEDS, rates, "tuning") for arm in TUNED]
     whole = [Cell(entry, arm, seeds, rates) for arm in BASELINES]
     stars = [
-        Cell(entry, arm, seeds, (load_lr_star(entry.optimizer, _kind(entry) if apart else None),))
+        Cell(entry, arm, seeds, (lr_star(_kind(entry) if apart else "all", entry.optimizer).lr,))
         for arm, apart in LR_STAR.items()
     ]
     return [*tuning, *whole, *stars]

@@ -5,17 +5,16 @@ A policy that has merely memorised a rate is no better than this one with a cosi
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
 from rich.console import Console
 
+from experiments.arms.lr_star import LR_STAR_FILE
 from experiments.engines import Report, open_engine
 from experiments.grid import run_all
 from experiments.meta_test.losses import log_losses
@@ -23,7 +22,6 @@ from experiments.records import Record
 from lr_env import files
 from lr_env.action import Envelope
 from lr_env.command_line import run_command
-from lr_env.errors import DataError
 from lr_env.meta_test.pilots import hold
 from lr_env.meta_test.trial import run_trial
 from lr_env.provenance import describe_run
@@ -31,7 +29,6 @@ from lr_env.randomness import derive_seed
 from lr_env.stack import StackSettings
 from lr_env.tasks.family import FamilySpec, FamilyTask, family_specs
 
-LR_STAR_FILE = Path(__file__).parent.parent / "lr_star.json"
 OPTIMIZERS = ("adam", "adamw", "sgd", "rmsprop")
 RATES = tuple(10 ** (-5 + quarter / 4) for quarter in range(17))
 SPECS_SEED, STEPS = 77, 300
@@ -134,21 +131,6 @@ def best_rate(log_losses_by_spec: Sequence[Sequence[float]]) -> float:
     table = torch.tensor(log_losses_by_spec, dtype=torch.float64).clamp(min=math.log(FLOOR))
     mean = table.mean(0)
     return float(f"{RATES[int(mean.argmin())]:.3g}")
-
-
-def load_lr_star(optimizer: str, kind: str | None = None, path: Path = LR_STAR_FILE) -> float:
-    """Return lr* of an optimizer; for `kind` (`scratch`, `finetuning`) where one is given.
-
-    Adamax, which the family has not, takes Adam's. Raises DataError for a file without it.
-    """
-    name = "adam" if optimizer == "adamax" else optimizer
-    try:
-        stored: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        return float((stored["by_kind"][kind] if kind else stored)[name])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DataError(
-            f"{path.name} holds no rate for {name!r}: run python -m experiments.meta_test.lr_star."
-        ) from error
 
 
 def main() -> int:

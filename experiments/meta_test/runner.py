@@ -70,7 +70,7 @@ class MetaTest:
                 first += policy_cells(entry, seeds, rates, given)
         for given in self._policies:
             first += family_trials(given, self._family)
-        # Trainings this small compute on the CPU, where their records are comparable.
+        # Stacks train on the CPU, whatever else there is.
         with open_engine(self._config.engine, self._config.workers, device="cpu") as engine:
             self._complete("trainings", first, engine)
             self._complete("controls made of them", self._dependent(), engine)
