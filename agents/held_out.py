@@ -10,7 +10,7 @@ from lr_env.scoring import Comparison, compare
 
 PICKING_SEED = 20_000_003
 REPORTING_SEED = 30_000_001
-REPORTING_LANES = 40
+REPORTING_LANES = 24
 
 
 class HeldOut:

@@ -20,7 +20,7 @@ from agents.run_folder import RunFolder
 from agents.slots import SlotVecEnv
 from lr_env.policy import FrozenPolicy
 
-RESERVED_SCORES = 7
+RESERVED_SCORES = 14
 """Time to leave for the last score and the report, in scores."""
 
 
