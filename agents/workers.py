@@ -15,7 +15,7 @@ from torch import Tensor
 
 from agents.curriculum import StackPlan
 from lr_env import scoring
-from lr_env.errors import LrEnvError
+from lr_env.errors import LrEnvError, WorkerError
 from lr_env.policy import FrozenPolicy
 from lr_env.stack import Stack
 from lr_env.stack.stack import Outcome
@@ -50,7 +50,11 @@ class Workers:
             there.close()
             self._connections.append(here)
             self._processes.append(process)
-        self.layers: list[int] = self._gather(self._ask("layers"), self._shares)
+        try:
+            self.layers: list[int] = self._gather(self._ask("layers"), self._shares)
+        except BaseException:
+            self.close()
+            raise
 
     def reset(self) -> list[Tensor]:
         """Begin every stack from its plan's seed; return observations `[N, L, F]`."""
@@ -59,7 +63,7 @@ class Workers:
     def step_async(self, actions: Sequence[Tensor]) -> None:
         """Send one decision `[N, L]` of every stack."""
         for share, connection in zip(self._shares, self._connections, strict=True):
-            connection.send(("step", [actions[index].numpy() for index in share]))
+            _send(connection, ("step", [actions[index].numpy() for index in share]))
 
     def step_wait(self) -> list[Outcome]:
         """Return what the decisions led to."""
@@ -73,7 +77,7 @@ class Workers:
         shares = share_out([1.0] * len(suite), len(self._connections))
         for share, connection in zip(shares, self._connections, strict=True):
             entries = [suite[index] for index in share]
-            connection.send(("score", (kind, weights, policy.card, entries, seed)))
+            _send(connection, ("score", (kind, weights, policy.card, entries, seed)))
         return self._gather(self._receive_all(), shares)
 
     def state_dict(self) -> list[dict[str, Any]]:
@@ -83,7 +87,7 @@ class Workers:
     def load_state_dict(self, states: Sequence[dict[str, Any]]) -> None:
         """Go on from `states`."""
         for share, connection in zip(self._shares, self._connections, strict=True):
-            connection.send(("load", _pack([states[index] for index in share])))
+            _send(connection, ("load", _pack([states[index] for index in share])))
         self._receive_all()
 
     def close(self) -> None:
@@ -97,7 +101,7 @@ class Workers:
 
     def _ask(self, word: str) -> list[Any]:
         for connection in self._connections:
-            connection.send((word, None))
+            _send(connection, (word, None))
         return self._receive_all()
 
     def _receive_all(self) -> list[Any]:
@@ -107,9 +111,7 @@ class Workers:
         try:
             answer = self._connections[worker].recv()
         except (EOFError, OSError) as error:
-            raise LrEnvError(
-                "A worker process died (out of memory?): use fewer lanes and resume the run."
-            ) from error
+            raise _died() from error
         if isinstance(answer, LrEnvError):
             raise answer
         return _unpack(answer)
@@ -120,6 +122,20 @@ class Workers:
             for index, value in zip(share, answer, strict=True):
                 merged[index] = value
         return merged
+
+
+def _send(connection: Connection, message: Any) -> None:
+    try:
+        connection.send(message)
+    except OSError as error:
+        raise _died() from error
+
+
+def _died() -> WorkerError:
+    return WorkerError(
+        "A worker process died (out of memory?): resume the run; if it dies again, begin one with "
+        "fewer slots or workers."
+    )
 
 
 def share_out(costs: Sequence[float], count: int) -> list[list[int]]:
@@ -137,16 +153,20 @@ def _work(connection: Connection, plans: Sequence[StackPlan]) -> None:
     """Serve one process's stacks until the connection closes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     torch.set_num_threads(1)
-    stacks = [Stack(plan.entry.task, plan.entry.lanes, plan.entry.settings) for plan in plans]
-    while True:
-        try:
+    try:
+        stacks = [Stack(plan.entry.task, plan.entry.lanes, plan.entry.settings) for plan in plans]
+        while True:
             word, payload = connection.recv()
-        except (EOFError, OSError):
-            return
-        try:
-            connection.send(_pack(_answer(stacks, plans, word, payload)))
-        except LrEnvError as error:
-            connection.send(error)
+            try:
+                answer: Any = _pack(_answer(stacks, plans, word, payload))
+            except LrEnvError as error:
+                answer = error
+            connection.send(answer)
+    except LrEnvError as error:
+        connection.send(error)
+    except (EOFError, ConnectionError):
+        # The other end was closed, after an interrupt perhaps while this one was at work.
+        return
 
 
 def _answer(stacks: list[Stack], plans: Sequence[StackPlan], word: str, payload: Any) -> list[Any]:

@@ -104,7 +104,7 @@ class Instruments:
                 "No loss was handed over since the last decision: call controller.observe(loss) "
                 "after loss.backward() and before optimizer.step()."
             )
-        return float(torch.stack(self._losses).mean())
+        return float(self._mean_loss())
 
     def observe(self) -> Tensor:
         """Return the observation `[L, F]` of this decision, with the pending gradient in place."""
@@ -148,6 +148,11 @@ class Instruments:
         """Leave the optimizer as it was found."""
         self._rates.restore()
 
+    def _mean_loss(self) -> Tensor:
+        # Losses of a checkpoint that was read onto the CPU lie beside the device's own.
+        device = self._losses[-1].device
+        return torch.stack([loss.to(device) for loss in self._losses]).mean()
+
     def _scales(self) -> list[float]:
         return self._z.exp2().tolist()
 
@@ -161,7 +166,7 @@ class Instruments:
         epochs = self.step / self.steps_per_epoch if self.steps_per_epoch else float("nan")
         return Signals(
             raw=self._statistics.read(),
-            loss=torch.stack(self._losses).mean().cpu(),
+            loss=self._mean_loss().cpu(),
             step=scalar(self.step),
             total_steps=scalar(self.total_steps),
             interval=scalar(self.interval()),

@@ -35,11 +35,11 @@ class LayerRates:
         self._layer_of = self._index()
         self._own_groups: list[dict[str, Any]] | None = None
         present = {id(p) for group in optimizer.param_groups for p in group["params"]}
-        for layer, parameter in zip(layers, self._largest, strict=True):
-            if id(parameter) not in present:
+        for layer, members in zip(layers, self._members, strict=True):
+            if any(id(parameter) not in present for parameter in members):
                 raise ModelError(
-                    f"The optimizer does not hold layer {layer.name!r}: build it from this "
-                    "model's parameters, or freeze the layer with requires_grad_(False)."
+                    f"The optimizer does not hold layer {layer.name!r}, or not all of it: build it "
+                    "from this model's parameters, or freeze the rest with requires_grad_(False)."
                 )
 
     def __getstate__(self) -> dict[str, Any]:

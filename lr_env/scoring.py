@@ -90,15 +90,18 @@ def score_identity(policy: FrozenPolicy, entries: Sequence[Entry], seed: int) ->
 
 def score_random(policy: FrozenPolicy, entries: Sequence[Entry], seed: int) -> list[Tensor]:
     """Return what uniformly random actions reach in the policy's envelope."""
-    generator = torch_generator(seed, "random policy")
-
-    def act(seen: Tensor) -> Tensor:
-        return 2.0 * torch.rand(seen.shape[:-1], generator=generator) - 1.0
-
     return [
-        final_potentials(_inside(entry, policy, policy.envelope.z_init), act, seed)
+        final_potentials(
+            _inside(entry, policy, policy.envelope.z_init), _random_act(seed, entry), seed
+        )
         for entry in entries
     ]
+
+
+def _random_act(seed: int, entry: Entry) -> Act:
+    # A generator for each entry: processes that share a suite out draw what one process would.
+    generator = torch_generator(seed, "random policy", entry.name)
+    return lambda seen: 2.0 * torch.rand(seen.shape[:-1], generator=generator) - 1.0
 
 
 def compare(

@@ -90,8 +90,10 @@ class LayerStatistics:
         for name, own in (("initial", self._initial), ("update", self._update)):
             for kept, loaded in zip(own, state[name], strict=True):
                 torch._foreach_copy_(kept, list(loaded))
-        self._previous_dot = [value.clone() for value in state["previous_dot"]]
-        self._direction = [value.clone() for value in state["direction"]]
+        # A checkpoint is often read onto the CPU, wherever the model is.
+        device = self._layers[0][0].device
+        for name, values in (("previous_dot", self._previous_dot), ("direction", self._direction)):
+            values[:] = [value.to(device, copy=True) for value in state[name]]
 
     def _row(self, index: int, options: Mapping[int, Mapping[str, Any]]) -> Tensor:
         group = self._layers[index]

@@ -112,12 +112,17 @@ def test_a_broken_checkpoint_is_one_sentence(tmp_path: Path) -> None:
         (["--steps", "0"], "steps must be above zero"),
         (["--resume", "nowhere"], "not the folder of a run"),
         (["--out", "/proc/nowhere"], "/proc/nowhere"),
+        (["--gamma", "1.5"], "gamma must be in (0, 1]"),
     ],
 )
 def test_mistakes_are_answered_in_one_line(
-    arguments: list[str], words: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+    arguments: list[str],
+    words: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture,
 ) -> None:
-    monkeypatch.setattr(sys, "argv", ["agents.train", *arguments])
+    monkeypatch.setattr(sys, "argv", ["agents.train", "--out", str(tmp_path), *arguments])
     assert main() == 2
     said = capsys.readouterr().err
     assert words in said

@@ -270,6 +270,7 @@ def mistakes() -> dict:
     frozen = build_toy_model().requires_grad_(False)
     adam = torch.optim.Adam(model.parameters())
     partial = torch.optim.Adam(model[0].parameters())
+    weights = torch.optim.Adam([model[0].weight, model[2].weight])
     return {
         "no steps": (model, adam, {"total_steps": 0}, InvalidArgumentError, "total_steps"),
         "no interval": (model, adam, {"steps_per_action": 0}, InvalidArgumentError, "per_action"),
@@ -280,6 +281,7 @@ def mistakes() -> dict:
         "frozen model": (frozen, adam, {}, ModelError, "no trainable parameters"),
         "no parameters": (nn.ReLU(), adam, {}, ModelError, "no trainable parameters"),
         "a layer left out": (model, partial, {}, ModelError, "does not hold layer '2'"),
+        "biases left out": (model, weights, {}, ModelError, "does not hold layer '0'"),
     }  # fmt: skip
 
 

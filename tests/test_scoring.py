@@ -1,5 +1,7 @@
 """Scoring: paired trainings, and a toy whose right answer is known."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -50,3 +52,10 @@ def test_identity_is_the_zero_policy_and_the_same_seed_the_same_trainings() -> N
     again = final_potentials(entries[0], lambda seen: seen.new_zeros(seen.shape[:-1]), 2)
     assert torch.equal(again, score(zero, entries, 2)[0])
     assert not torch.equal(again, score(zero, entries, 3)[0])
+
+
+def test_random_actions_do_not_depend_on_what_else_is_scored() -> None:
+    # Worker processes share a suite out: each scores some of its entries.
+    policy, other = _constant_policy(0.0), replace(_entry(), name="other")
+    together = score_random(policy, [_entry(), other], 1)
+    assert torch.equal(together[1], score_random(policy, [other], 1)[0])

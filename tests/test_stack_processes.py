@@ -1,9 +1,11 @@
 """Lanes divided among processes are the same trainings, and failures are told in one sentence."""
 
+import multiprocessing
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from lr_env.errors import InvalidArgumentError, WorkerError
 from lr_env.stack import SplitStack, StackSettings
@@ -60,6 +62,20 @@ def test_a_dead_process_is_one_sentence() -> None:
 def test_errors_of_the_trainings_and_of_the_caller_are_told_as_they_are() -> None:
     with pytest.raises(InvalidArgumentError, match="workers"):
         LayerwiseLRVectorEnv(2, _task, workers=3, **ARGUMENTS)
+    before = set(multiprocessing.active_children())
     settings = StackSettings(optimizer_arguments={"amsgrad": True})
-    with pytest.raises(InvalidArgumentError, match="amsgrad"):
+    with pytest.raises(InvalidArgumentError, match="amsgrad") as caught:
         SplitStack(ToyTask, 2, settings, 2)
+    assert set(multiprocessing.active_children()) <= before, caught
+    with pytest.raises(InvalidArgumentError, match="without lambdas"):
+        SplitStack(lambda seed: ToyTask(seed), 2, StackSettings(), 2)
+
+
+def test_every_lane_has_its_own_base_rate_in_every_process() -> None:
+    settings = StackSettings(lane_rates=(1e-4, 1e-3, 1e-2))
+    stack = SplitStack(ToyTask, 3, settings, 2)
+    try:
+        stack.begin(torch.ones(3, dtype=torch.bool), [0, 1, 2])
+        assert stack.figures.base_lr.tolist() == [1e-4, 1e-3, 1e-2]
+    finally:
+        stack.close()

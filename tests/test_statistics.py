@@ -66,6 +66,18 @@ def test_a_state_dict_carries_everything() -> None:
     assert torch.equal(second.read(), first.read())
 
 
+def test_a_state_read_onto_the_cpu_goes_to_the_models_device() -> None:
+    model = build_toy_model()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    state = LayerStatistics(model, group_layers(model), optimizer).state_dict()
+    elsewhere = build_toy_model().to("meta")
+    optimizer = torch.optim.SGD(elsewhere.parameters(), lr=0.1)
+    statistics = LayerStatistics(elsewhere, group_layers(elsewhere), optimizer)
+    statistics.load_state_dict(state)
+    again = statistics.state_dict()
+    assert {v.device.type for v in (*again["previous_dot"], *again["direction"])} == {"meta"}
+
+
 def test_the_average_of_constant_gradients_is_the_gradient() -> None:
     for optimizer, rel in (
         (torch.optim.Adam, 1e-5),

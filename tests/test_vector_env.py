@@ -78,6 +78,7 @@ SAME: dict[str, dict[str, Any]] = {
     "rmsprop": {"optimizer": "rmsprop", "action_mode": "residual", "z_max": 3.0, "gamma": 0.9},
     "batchnorm": {"task": BATCHNORM, "observe_validation": True, "validation_samples": 20},
     "discrete": {"discrete": True, "max_step": 1.0, "batch_size": 10},
+    "warm restarts": {"base_schedule": lambda step, total: 2.0 - step % 3},
     "same data": {"task": ToyTask(3), "steps_per_action": 1},
 }
 
@@ -253,6 +254,17 @@ def test_every_lane_can_have_its_own_seed() -> None:
     np.testing.assert_allclose(second[1], first[0], atol=1e-5)
     assert not np.array_equal(second[0], first[0])
     np.testing.assert_array_equal(second[0], second[2])
+
+
+@pytest.mark.filterwarnings("ignore:This stack cannot be compiled")
+def test_a_compiled_environment_pickles_too() -> None:
+    # Dropout is what cannot be compiled: the rest of the way is the same, and quick.
+    envs = LayerwiseLRVectorEnv(2, DROPOUT, num_decisions=8, compile=True)
+    envs.reset(seed=3)
+    action = np.full((2, 2), 0.3, np.float32)
+    envs.step(action)
+    copy = pickle.loads(pickle.dumps(envs))  # noqa: S301
+    np.testing.assert_array_equal(copy.step(action)[0], envs.step(action)[0])
 
 
 @pytest.mark.parametrize("task", [ToyTask, DROPOUT], ids=["mlp", "dropout"])

@@ -184,7 +184,7 @@ class LRControllerCallback(TrainerCallback):  # type: ignore[misc]
         if self.controller is None:
             return
         try:
-            saved = torch.load(path, weights_only=True)
+            saved = torch.load(path, map_location="cpu", weights_only=True)
         except FileNotFoundError as error:
             self._release()
             raise ModelError(

@@ -28,6 +28,10 @@ class CompiledArithmetic:
         self._graphs: dict[tuple[str, int], Callable[..., Tensor]] = {}
         self.failed = False
 
+    def __getstate__(self) -> dict[str, Any]:
+        # Compiled code is neither pickled nor copied, but made anew.
+        return {**vars(self), "_graphs": {}}
+
     def step(self, lanes: LaneTensors, move: Move, batch: Batch, looked: bool) -> Tensor:
         """See `LaneArithmetic`."""
         whole = move.running is None

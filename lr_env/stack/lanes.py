@@ -68,6 +68,14 @@ class Lanes:
         factor = self._factors.gather(1, step.unsqueeze(1))
         return (self.base_lr * factor.squeeze(1)).to(like)
 
+    def reference(self, like: Tensor) -> Tensor:
+        """Return the rate that each lane's is measured against `[N]`, as `like`.
+
+        The nominal one, or today's where a schedule of the user's own is above it; see
+        `LayerRates.reference`.
+        """
+        return self.base_lr.to(like).maximum(self.rates(like))
+
     def state_dict(self) -> dict[str, Any]:
         """Return draws, clocks and generators as plain values and tensors."""
         return {

@@ -5,7 +5,9 @@ from __future__ import annotations
 import multiprocessing
 import signal
 from collections.abc import Sequence
+from dataclasses import replace
 from multiprocessing.connection import Connection
+from pickle import PicklingError
 from typing import Any
 
 import numpy as np
@@ -43,16 +45,13 @@ class SplitStack:
         self._shares = [slice(*bounds[worker : worker + 2]) for worker in range(workers)]
         self._connections: list[Connection] = []
         self._processes: list[Any] = []
-        context = multiprocessing.get_context("spawn")
-        for share in self._shares:
-            here, there = context.Pipe()
-            arguments = (there, task, share.stop - share.start, settings)
-            process = context.Process(target=_serve, args=arguments, daemon=True)
-            process.start()
-            there.close()
-            self._connections.append(here)
-            self._processes.append(process)
-        self._figures, _ = self._gather()
+        try:
+            for share in self._shares:
+                self._start(task, share, settings)
+            self._figures, _ = self._gather()
+        except BaseException:
+            self.close()
+            raise
 
     @property
     def figures(self) -> Figures:
@@ -85,6 +84,25 @@ class SplitStack:
             process.join(timeout=5)
             if process.is_alive():
                 process.kill()
+
+    def _start(self, task: TaskFactory, share: slice, settings: StackSettings) -> None:
+        context = multiprocessing.get_context("spawn")
+        here, there = context.Pipe()
+        self._connections.append(here)
+        rates = settings.lane_rates and settings.lane_rates[share]
+        own = replace(settings, lane_rates=rates)
+        arguments = (there, task, share.stop - share.start, own)
+        process = context.Process(target=_serve, args=arguments, daemon=True)
+        try:
+            process.start()
+        except (PicklingError, AttributeError, TypeError) as error:
+            raise InvalidArgumentError(
+                f"With workers, task and settings go to other processes, and these cannot ({error})"
+                ": make what they name importable, without lambdas and nested functions."
+            ) from error
+        finally:
+            there.close()
+        self._processes.append(process)
 
     def _gather(self) -> tuple[Figures, dict[str, Tensor]]:
         """Take in all answers, put together in the order of lanes; the first error is raised."""
@@ -130,7 +148,8 @@ def _serve(connection: Connection, task: TaskFactory, num: int, settings: StackS
                 connection.send(error)
     except LrEnvError as error:
         connection.send(error)
-    except (EOFError, OSError):
+    except (EOFError, ConnectionError):
+        # Not OSError, which a task that reads files raises, and which has to be seen.
         return
 
 

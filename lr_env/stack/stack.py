@@ -314,7 +314,7 @@ class Stack:
     def _probe(self, rows: Tensor) -> None:
         """Find out what the first update would change, on copies; place z where it starts."""
         lanes = self._tensors.rows(rows)
-        nominal = self._lanes.base_lr[rows].to(self._z).unsqueeze(1).expand(-1, len(self.layers))
+        nominal = self._lanes.reference(self._z)[rows].unsqueeze(1).expand(-1, len(self.layers))
         first = self._optimizer.factors(torch.ones_like(nominal[:, :1]))
         updated = lanes.flat.clone()
         self._optimizer.update(
@@ -371,7 +371,7 @@ class Stack:
             total_steps=lanes.total_steps[rows].to(like),
             interval=interval[rows].to(like),
             base_lr=lanes.rates(like)[rows].unsqueeze(1).expand(layers),
-            reference_lr=lanes.base_lr[rows].to(like).unsqueeze(1).expand(layers),
+            reference_lr=lanes.reference(like)[rows].unsqueeze(1).expand(layers),
             z=self._z[rows],
             z_max=torch.full_like(epochs, self.settings.envelope.z_max),
             epochs=torch.where(lanes.sees_epochs[rows], epochs, unknown),
