@@ -18,6 +18,7 @@ from agents.export import freeze
 from agents.held_out import HeldOut
 from agents.run_folder import RunFolder
 from agents.slots import SlotVecEnv
+from lr_env.errors import LrEnvError
 from lr_env.policy import FrozenPolicy
 
 RESERVED_SCORES = 14
@@ -73,6 +74,10 @@ class Monitor(BaseCallback):
         """Go on from a checkpoint's memory."""
         self.memory = memory
         self._before = float(memory["seconds"])
+        # The last policy of a finished run may have been better than what was scored before.
+        saved = saved_score(self._folder)
+        if saved is not None:
+            self.memory["best"] = max(saved, self.memory["best"] or saved)
 
     def policy(self) -> FrozenPolicy:
         """Return the agent as it is now, frozen."""
@@ -148,7 +153,7 @@ class Monitor(BaseCallback):
         best = self.memory["best"]
         if best is None or mean > best:
             self.memory["best"] = mean
-            policy.save(self._folder.best)
+            save_best(policy, self._folder, mean)
         self._scoring_seconds = time.monotonic() - started
         self.logger.record("held_out/potential", mean)
         if isinstance(self.model, DQN):
@@ -171,6 +176,21 @@ class Monitor(BaseCallback):
         if self.config.minutes is not None:
             left = min(left, 60 * self.config.minutes - self.elapsed)
         return max(left, 0.0)
+
+
+def save_best(policy: FrozenPolicy, folder: RunFolder, score: float) -> None:
+    """Export `policy` as the run's best, with the score that it was picked by on its card."""
+    card = {**policy.card, "picking_score": score}
+    FrozenPolicy(policy.weights(), card).save(folder.best)
+
+
+def saved_score(folder: RunFolder) -> float | None:
+    """Return the score that the run's best policy was picked by; None if there is none."""
+    try:
+        score = FrozenPolicy.load(folder.best).card.get("picking_score")
+    except LrEnvError:
+        return None
+    return float(score) if isinstance(score, int | float) else None
 
 
 def _figure(value: float | None) -> str:

@@ -16,7 +16,7 @@ from agents.checkpoint import load_checkpoint
 from agents.config import TrainConfig
 from agents.curriculum import plan_stacks
 from agents.held_out import HeldOut
-from agents.monitor import Monitor
+from agents.monitor import Monitor, save_best
 from agents.run_folder import RunFolder
 from agents.slots import SlotVecEnv
 from agents.workers import Workers
@@ -93,9 +93,9 @@ def _finish(
     """Export the last policy, and report the best one on trainings that picked nothing."""
     last = monitor.policy()
     last.save(folder.final)
-    best = monitor.memory["best"]
-    if best is None or held_out.mean(last) > best:
-        last.save(folder.best)
+    best, score = monitor.memory["best"], held_out.mean(last)
+    if best is None or score > best:
+        save_best(last, folder, score)
     policy = FrozenPolicy.load(folder.best)
     result = held_out.report(policy)
     card: dict[str, Any] = {**policy.card, "held_out": result.to_dict()}

@@ -127,3 +127,16 @@ def test_mistakes_are_answered_in_one_line(
     said = capsys.readouterr().err
     assert words in said
     assert said.count("\n") == 1
+
+
+def test_going_on_with_a_finished_run_keeps_a_better_last_policy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scores = iter([1.0, 2.0, 1.5, 1.5, 1.5, 1.5])
+    monkeypatch.setattr(held_out.HeldOut, "mean", lambda self, policy: next(scores))
+    train(_config(tmp_path, steps=200, checkpoint_seconds=0.0))
+    run = _only_run(tmp_path)
+    last = _weights(run, "best")
+    assert _equal(last, _weights(run, "final"))
+    train(_config(tmp_path, steps=400, resume=str(run)))
+    assert _equal(last, _weights(run, "best"))
