@@ -13,6 +13,10 @@ from typing import Any
 
 import pytest
 
+from experiments.config import EvaluateConfig
+from experiments.plan import make_plan
+from experiments.training import run
+
 ROOT = Path(__file__).parent.parent
 TIMES = ("seconds", "samples_per_second", "controller_seconds")
 
@@ -40,19 +44,30 @@ def stored(out: Path) -> dict[str, Any]:
     records = {}
     for path in (out / "wine" / "records").glob("*.json"):
         own = json.loads(path.read_text())
-        records[path.name] = (
-            own["fingerprint"], {k: v for k, v in own["record"].items() if k not in TIMES}
-        )  # fmt: skip
+        records[path.name] = (own["fingerprint"], timeless(own["record"]))
     return records
 
 
-def test_ray_s_records_are_the_local_engine_s(tmp_path: Path) -> None:
-    same = ("--arms", "adam agent", "--seeds", "3", "--epochs", "3", "--workers", "2")
-    ray = evaluate(tmp_path / "ray", "--engine", "ray", *same)
-    ended(evaluate(tmp_path / "local", *same))
-    ended(ray)
-    assert len(stored(tmp_path / "local")) == 6
-    assert stored(tmp_path / "ray") == stored(tmp_path / "local")
+def timeless(record: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in record.items() if name not in TIMES}
+
+
+def test_ray_s_records_are_those_of_this_process(tmp_path: Path) -> None:
+    ended(
+        evaluate(
+            tmp_path, "--engine", "ray", "--arms", "adam agent", "--seeds", "3", "--epochs", "2",
+            "--workers", "2",
+        )
+    )  # fmt: skip
+    config = EvaluateConfig(task="wine", arms=("adam agent",), seeds=3, epochs=2, out=tmp_path)
+    plan = make_plan(config)
+    specs = [plan.spec(arm, seed) for arm in config.parsed_arms for seed in range(3)]
+    own = {
+        f"{spec.arm.name}-seed{spec.seed}.json": (plan.fingerprint(spec), timeless(run(spec)))
+        for spec in specs
+    }
+    assert len(own) == 6
+    assert stored(tmp_path) == own
 
 
 def refused(process: subprocess.Popen[str]) -> str:
