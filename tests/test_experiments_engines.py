@@ -84,6 +84,7 @@ def test_a_cluster_that_is_not_there_is_one_sentence(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 def test_an_error_in_a_ray_worker_is_its_own_sentence(tmp_path: Path) -> None:
     process = evaluate(tmp_path, "--engine", "ray", "--arms", "adam adam-layerwise", "--seeds", "3")
     line = refused(process)
@@ -91,6 +92,7 @@ def test_an_error_in_a_ray_worker_is_its_own_sentence(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 @needs_proc
 def test_a_killed_driver_leaves_no_workers_and_loses_no_finished_run(tmp_path: Path) -> None:
     same = ("--arms", "adam", "--seeds", "4", "--epochs", "600", "--workers", "2")
@@ -141,6 +143,7 @@ def _is_below(pid: int, ancestor: int) -> bool:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 @needs_proc
 def test_a_killed_ray_worker_costs_only_its_own_run(tmp_path: Path) -> None:
     same = ("--arms", "adam", "--seeds", "4", "--epochs", "800", "--workers", "2")
