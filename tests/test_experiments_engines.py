@@ -62,10 +62,8 @@ def test_ray_s_records_are_those_of_this_process(tmp_path: Path) -> None:
     config = EvaluateConfig(task="wine", arms=("adam agent",), seeds=3, epochs=2, out=tmp_path)
     plan = make_plan(config)
     specs = [plan.spec(arm, seed) for arm in config.parsed_arms for seed in range(3)]
-    own = {
-        f"{spec.arm.name}-seed{spec.seed}.json": (plan.fingerprint(spec), timeless(run(spec)))
-        for spec in specs
-    }
+    files = {spec: plan.file(spec) for spec in specs}
+    own = {file.path.name: (file.fingerprint, timeless(run(s))) for s, file in files.items()}
     assert len(own) == 6
     assert stored(tmp_path) == own
 
