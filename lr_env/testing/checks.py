@@ -123,10 +123,11 @@ def training_lowers_the_loss(make: TaskMaker, seed: int) -> Iterator[str]:
     task = make(seed)
     model, batch = _model(task, seed), _first_batch(task, seed)
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
-    losses = []
+    losses, dropout = [], IsolatedTorchRandomness(seed, "dropout")
     for _ in range(STEPS):
         optimizer.zero_grad()
-        loss = task.loss(model, batch).mean()
+        with dropout.use():
+            loss = task.loss(model, batch).mean()
         if not loss.requires_grad:  # what loss_can_be_trained is about
             return
         torch.autograd.backward(loss)
