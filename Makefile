@@ -60,7 +60,7 @@ meta-test: $(STAMP) ## Evaluate policies outside their meta-training family, wit
 	  $(call option,--entries,ENTRIES) $(call option,--seeds,SEEDS) $(call option,--engine,ENGINE)
 
 test: $(STAMP) ## Run the tests (offline, on the CPU, minutes)
-	@$(PY) -m pytest
+	@$(PY) -m pytest -n auto --dist worksteal
 
 test-slow: $(STAMP) ## Run the slow tests that `make test` leaves out
 	@$(PY) -m pytest -m slow

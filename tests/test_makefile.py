@@ -94,7 +94,7 @@ def test_every_target_can_be_planned(target: str, checkout: Path) -> None:
              "--model", "/some/where else", "--stem", "cifar", "--recipe", "hf-warmup",
              "--engine", "ray"],
         ),
-        (["test"], ["-m", "pytest"]),
+        (["test"], ["-m", "pytest", "-n", "auto", "--dist", "worksteal"]),
         (["test-slow"], ["-m", "pytest", "-m", "slow"]),
         (["type"], ["-m", "mypy"]),
         (["bench"], ["-m", "experiments.benchmarks"]),
@@ -129,7 +129,7 @@ def test_a_failing_command_fails_the_target(checkout: Path) -> None:
 def test_check_formats_before_it_checks(checkout: Path) -> None:
     make(checkout, "-j4", "check")
     modules = [" ".join(call[1:3]) for call in calls(checkout)]
-    assert modules == ["ruff check", "ruff format", "ruff check", "ruff format", "mypy", "pytest"]
+    assert modules == ["ruff check", "ruff format", "ruff check", "ruff format", "mypy", "pytest -n"]
 
 
 def test_setup_is_skipped_when_up_to_date_and_redone_when_requirements_change(
