@@ -129,7 +129,14 @@ def test_a_failing_command_fails_the_target(checkout: Path) -> None:
 def test_check_formats_before_it_checks(checkout: Path) -> None:
     make(checkout, "-j4", "check")
     modules = [" ".join(call[1:3]) for call in calls(checkout)]
-    assert modules == ["ruff check", "ruff format", "ruff check", "ruff format", "mypy", "pytest -n"]
+    assert modules == [
+        "ruff check",
+        "ruff format",
+        "ruff check",
+        "ruff format",
+        "mypy",
+        "pytest -n",
+    ]
 
 
 def test_setup_is_skipped_when_up_to_date_and_redone_when_requirements_change(
