@@ -23,6 +23,8 @@ from lr_env.policy import FrozenPolicy
 
 RESERVED_SCORES = 14
 """Time to leave for the last score and the report, in scores."""
+RESERVED_SHARE = 0.2
+"""Most of the time that is left for them: a score may take long on a machine that is busy."""
 
 
 class Monitor(BaseCallback):
@@ -139,11 +141,11 @@ class Monitor(BaseCallback):
         return not self._out_of_time()
 
     def _out_of_time(self) -> bool:
-        minutes = self.config.minutes
-        return (
-            minutes is not None
-            and self.elapsed > 60 * minutes - RESERVED_SCORES * self._scoring_seconds
-        )
+        if self.config.minutes is None:
+            return False
+        seconds = 60 * self.config.minutes
+        reserved = min(RESERVED_SCORES * self._scoring_seconds, RESERVED_SHARE * seconds)
+        return self.elapsed > seconds - reserved
 
     def _score(self, rollouts: int) -> None:
         started = time.monotonic()
