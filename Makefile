@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 
 # Taken literally ($ and quotes too) and handed to the commands through the environment, so that
 # the shell never parses what the user wrote.
-GIVEN := ALGO STEPS MINUTES SEED RESUME OUT NAME TASK SCALE SEEDS POLICY ARMS MODEL STEM RECIPE ENGINE ENTRIES PYTHON HOLD
+GIVEN := ALGO STEPS MINUTES SEED RESUME OUT NAME PRESET TASK SCALE SEEDS POLICY ARMS MODEL STEM RECIPE ENGINE ENTRIES PYTHON HOLD
 $(foreach name,$(GIVEN),$(eval override $(name) := $$(value $(name))))
 export $(GIVEN)
 
@@ -44,10 +44,11 @@ $(STAMP): pyproject.toml constraints.txt
 	@$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	@touch $@
 
-train-agent: $(STAMP) ## Meta-train an agent and export its frozen policy [ALGO= STEPS= MINUTES= SEED= RESUME= OUT= NAME=]
+train-agent: $(STAMP) ## Meta-train an agent and export its frozen policy [ALGO= STEPS= MINUTES= SEED= PRESET= RESUME= OUT= NAME=]
 	@$(PY) -m agents.train $(call option,--algo,ALGO) $(call option,--steps,STEPS) \
 	  $(call option,--minutes,MINUTES) $(call option,--seed,SEED) \
-	  $(call option,--resume,RESUME) $(call option,--out,OUT) $(call option,--name,NAME)
+	  $(call option,--resume,RESUME) $(call option,--out,OUT) $(call option,--name,NAME) \
+	  $(call option,--preset,PRESET)
 
 eval: $(STAMP) ## Compare the frozen agent with baselines [TASK= SCALE= SEEDS= POLICY= ARMS= MODEL= STEM= RECIPE= ENGINE=]
 	@$(PY) -m experiments.evaluate $(call option,--task,TASK) $(call option,--scale,SCALE) \

@@ -34,11 +34,11 @@ def _ppo(
     return PPO(
         SharedNoisePolicy,
         env,
-        learning_rate=config.learning_rate,
+        learning_rate=config.resolved_learning_rate,
         n_steps=own.n_steps,
         batch_size=rollout // math.gcd(rollout, own.minibatches),
         n_epochs=own.n_epochs,
-        gamma=config.gamma,
+        gamma=config.resolved_gamma,
         gae_lambda=own.gae_lambda,
         ent_coef=own.ent_coef,
         policy_kwargs={
@@ -60,11 +60,11 @@ def _dqn(
     model = SlotDQN(
         "MlpPolicy",
         env,
-        learning_rate=config.learning_rate,
+        learning_rate=config.resolved_learning_rate,
         buffer_size=max(own.buffer_size, 4 * env.num_envs),
         learning_starts=2 * env.num_envs,
         batch_size=own.batch_size,
-        gamma=config.gamma,
+        gamma=config.resolved_gamma,
         train_freq=1,
         gradient_steps=own.gradient_steps,
         n_steps=own.n_step_return,

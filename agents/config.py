@@ -10,6 +10,11 @@ from lr_env.errors import InvalidArgumentError, UnknownNameError
 
 ALGORITHMS = ("ppo", "dqn")
 DEFAULT_STEPS = {"ppo": 2_000_000, "dqn": 2_000_000}
+PRESETS = {
+    "measured": {"gamma": 0.999, "learning_rate": 1e-3},
+    "plan": {"gamma": 0.99, "learning_rate": 1e-4},
+}
+"""What `gamma` and `learning_rate` are where they are not given (docs/LOG.md has the figures)."""
 
 
 @dataclass(frozen=True)
@@ -66,10 +71,12 @@ class TrainConfig:
     """Folder that run folders are made in."""
     name: str | None = None
     """Name on the exported policy's card; the run folder's name if not given."""
-    gamma: float = 0.99
-    """Discount."""
-    learning_rate: float = 1e-4
-    """The agent's own learning rate."""
+    preset: str = "measured"
+    """Discount and learning rate: measured (0.999, 1e-3), or the experiment plan's (0.99, 1e-4)."""
+    gamma: float | None = None
+    """Discount; the preset's if not given."""
+    learning_rate: float | None = None
+    """The agent's own learning rate; the preset's if not given."""
     hidden: tuple[int, ...] = (64, 64)
     """Widths of the policy's hidden layers."""
     stacks: int = 10
@@ -80,6 +87,8 @@ class TrainConfig:
     """Share of trainings whose layers all explore with the same random number."""
     validation_seen: float = 0.3
     """Share of trainings that observe their validation loss."""
+    averaging: float = 0.9
+    """Share of the averaged weights that an update of the agent keeps; 0: the last weights."""
     reward: str = "progress"
     """Reward: potential (shaped, telescopes under discounting) or progress."""
     score_every: int = 5
@@ -96,12 +105,16 @@ class TrainConfig:
     def __post_init__(self) -> None:
         if self.algo not in ALGORITHMS:
             raise UnknownNameError("algorithm", self.algo, ALGORITHMS)
+        if self.preset not in PRESETS:
+            raise UnknownNameError("preset", self.preset, tuple(PRESETS))
         if self.reward not in ("potential", "progress"):
             raise UnknownNameError("reward", self.reward, ("potential", "progress"))
         for name in ("steps", "minutes", "stacks", "slots", "workers", "score_every"):
             value = getattr(self, name)
             if value is not None and value <= 0:
                 raise InvalidArgumentError(f"{name} must be above zero, not {value}.")
+        if not 0.0 <= self.averaging < 1.0:
+            raise InvalidArgumentError(f"averaging must be in [0, 1), not {self.averaging}.")
         if self.seed < 0:
             raise InvalidArgumentError(f"seed must be at least 0, not {self.seed}.")
 
@@ -110,9 +123,25 @@ class TrainConfig:
         """The number of slot decisions to make."""
         return DEFAULT_STEPS[self.algo] if self.steps is None else self.steps
 
+    @property
+    def resolved_gamma(self) -> float:
+        """The discount, given or the preset's."""
+        return PRESETS[self.preset]["gamma"] if self.gamma is None else self.gamma
+
+    @property
+    def resolved_learning_rate(self) -> float:
+        """The agent's learning rate, given or the preset's."""
+        given = self.learning_rate
+        return PRESETS[self.preset]["learning_rate"] if given is None else given
+
     def to_dict(self) -> dict[str, Any]:
-        """Return plain values."""
-        return {**asdict(self), "out": str(self.out)}
+        """Return plain values; discount and learning rate as they come to be."""
+        return {
+            **asdict(self),
+            "out": str(self.out),
+            "gamma": self.resolved_gamma,
+            "learning_rate": self.resolved_learning_rate,
+        }
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> TrainConfig:

@@ -81,7 +81,7 @@ def _plan(config: TrainConfig, index: int, spec: FamilySpec) -> StackPlan:
         batch_size=spec.batch_size,
         envelope=NARROW if narrow else WIDE,
         reward_kind=_reward_kind(config.reward),
-        gamma=config.gamma,
+        gamma=config.resolved_gamma,
         validation_samples=VALIDATION_SAMPLES,
         validation_seen=config.validation_seen,
         epochs_seen=0.9,

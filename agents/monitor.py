@@ -10,12 +10,15 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from stable_baselines3 import DQN
 from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.logger import Figure
 
+from agents.averaging import WeightAverage, rollouts_per_update
 from agents.checkpoint import save_checkpoint
 from agents.config import TrainConfig
 from agents.curriculum import WIDE
 from agents.export import freeze
 from agents.held_out import HeldOut
+from agents.pictures import rate_trajectories
 from agents.run_folder import RunFolder
 from agents.slots import SlotVecEnv
 from lr_env.errors import LrEnvError
@@ -52,9 +55,16 @@ class Monitor(BaseCallback):
     ) -> None:
         super().__init__()
         self.config = config
-        self.memory: dict[str, Any] = {"rollouts": 0, "scored": -1, "best": None, "seconds": 0.0}
+        self.memory: dict[str, Any] = {
+            "rollouts": 0,
+            "averaged": -1,
+            "scored": -1,
+            "best": None,
+            "seconds": 0.0,
+        }
         self._folder, self._env, self._console, self._about = folder, env, console, about
         self._held_out = HeldOut(env.workers)
+        self._average = WeightAverage(config.averaging)
         self._began = self._saved = began
         self._before = 0.0
         self._scoring_seconds = 10.0
@@ -74,25 +84,33 @@ class Monitor(BaseCallback):
 
     def restore(self, memory: dict[str, Any]) -> None:
         """Go on from a checkpoint's memory."""
-        self.memory = memory
+        self.memory = {**self.memory, **memory}
         self._before = float(memory["seconds"])
+        # Checkpoints from before there was an average have none: it begins here.
+        if "average" in memory:
+            self._average.load_state_dict(memory["average"])
         # The last policy of a finished run may have been better than what was scored before.
         saved = saved_score(self._folder)
         if saved is not None:
             self.memory["best"] = max(saved, self.memory["best"] or saved)
 
     def policy(self) -> FrozenPolicy:
-        """Return the agent as it is now, frozen."""
+        """Return the agent as it is now, its weights averaged, frozen."""
         trained = {
             "slot_decisions": int(self.model.num_timesteps),
             "seconds": round(self._before + self.elapsed, 1),
         }
         name = self.config.name or self._folder.path.name
-        return freeze(self.model, name, WIDE, {**self._about, "trained": trained})
+        with self._average.applied(self.model):
+            return freeze(self.model, name, WIDE, {**self._about, "trained": trained})
 
     def save(self) -> None:
         """Write a checkpoint; call it between rollouts only."""
-        memory = {**self.memory, "seconds": self._before + self.elapsed}
+        memory = {
+            **self.memory,
+            "seconds": self._before + self.elapsed,
+            "average": self._average.state_dict(),
+        }
         save_checkpoint(self._folder.checkpoint, self.model, self._env, memory)
         self._saved = time.monotonic()
 
@@ -110,6 +128,7 @@ class Monitor(BaseCallback):
         self._progress.start()
 
     def _on_training_end(self) -> None:
+        self._take_average()
         self._progress.stop()
 
     def stop(self) -> None:
@@ -118,9 +137,9 @@ class Monitor(BaseCallback):
 
     def _on_rollout_start(self) -> None:
         rollouts = self.memory["rollouts"]
-        per_score = self.config.score_every
-        if self.config.algo == "dqn":
-            per_score *= self.config.ppo.n_steps
+        per_update = rollouts_per_update(self.config)
+        self._take_average()
+        per_score = per_update * self.config.score_every
         if rollouts % per_score == 0 and rollouts != self.memory["scored"]:
             self._score(rollouts)
         idle = time.monotonic() - self._saved
@@ -147,6 +166,12 @@ class Monitor(BaseCallback):
         reserved = min(RESERVED_SCORES * self._scoring_seconds, RESERVED_SHARE * seconds)
         return self.elapsed > seconds - reserved
 
+    def _take_average(self) -> None:
+        rollouts = self.memory["rollouts"]
+        if rollouts % rollouts_per_update(self.config) == 0 and rollouts != self.memory["averaged"]:
+            self._average.update(self.model)
+            self.memory["averaged"] = rollouts
+
     def _score(self, rollouts: int) -> None:
         started = time.monotonic()
         policy = self.policy()
@@ -158,6 +183,7 @@ class Monitor(BaseCallback):
             save_best(policy, self._folder, mean)
         self._scoring_seconds = time.monotonic() - started
         self.logger.record("held_out/potential", mean)
+        self._picture(policy)
         if isinstance(self.model, DQN):
             self.model.dump_logs()
         if self._bar is not None:
@@ -166,6 +192,14 @@ class Monitor(BaseCallback):
             f"{self.model.num_timesteps:>10,} slot decisions, {self.elapsed:5.0f} s: "
             f"return {_figure(self._mean_return())}, held-out {mean:.3f}"
         )
+
+    def _picture(self, policy: FrozenPolicy) -> None:
+        """Show on TensorBoard what the agent did last, and what its frozen policy does."""
+        if "actions" in self.locals:
+            actions = np.asarray(self.locals["actions"], dtype=np.float64).reshape(-1)
+            self.logger.record("agent/actions", actions, exclude="csv")
+        figure = Figure(rate_trajectories(policy), close=False)
+        self.logger.record("held_out/learning_rates", figure, exclude="csv")
 
     def _mean_return(self) -> float | None:
         episodes = self.model.ep_info_buffer

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from matplotlib.figure import Figure
 
-from agents import held_out
+from agents import held_out, monitor
 from agents.config import DQNConfig, PPOConfig, TrainConfig
 from agents.train import main, train
 from lr_env.errors import LrEnvError
@@ -50,6 +51,7 @@ def _quick_scores(monkeypatch: pytest.MonkeyPatch) -> None:
     entry = Entry("toy", ToyTask, settings, 2)
     monkeypatch.setattr(held_out, "held_out_suite", lambda lanes=2: [entry])
     monkeypatch.setattr(held_out, "part_a", lambda: [entry])
+    monkeypatch.setattr(monitor, "rate_trajectories", lambda policy: Figure())
 
 
 @pytest.mark.parametrize("algo", ["ppo", "dqn"])
@@ -108,6 +110,7 @@ def test_a_broken_checkpoint_is_one_sentence(tmp_path: Path) -> None:
     ("arguments", "words"),
     [
         (["--algo", "pqo"], "did you mean 'ppo'"),
+        (["--preset", "plann"], "did you mean 'plan'"),
         (["--stepz", "3"], "did you mean --steps"),
         (["--steps", "0"], "steps must be above zero"),
         (["--resume", "nowhere"], "not the folder of a run"),

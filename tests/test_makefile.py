@@ -69,9 +69,10 @@ def test_every_target_can_be_planned(target: str, checkout: Path) -> None:
     [
         (["train-agent"], ["-m", "agents.train"]),
         (
-            ["train-agent", "ALGO=dqn", "STEPS=500", "MINUTES=0.5", "SEED=7", "OUT=runs/x"],
+            ["train-agent", "ALGO=dqn", "STEPS=500", "MINUTES=0.5", "SEED=7", "OUT=runs/x",
+             "PRESET=plan"],
             ["-m", "agents.train", "--algo", "dqn", "--steps", "500", "--minutes", "0.5",
-             "--seed", "7", "--out", "runs/x"],
+             "--seed", "7", "--out", "runs/x", "--preset", "plan"],
         ),
         (["train-agent", "RESUME=runs/a b"], ["-m", "agents.train", "--resume", "runs/a b"]),
         (["eval"], ["-m", "experiments.evaluate"]),

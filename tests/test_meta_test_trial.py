@@ -58,7 +58,7 @@ def test_shown_rates_are_the_base_and_their_mean_is_over_updates() -> None:
     base = torch.tensor(RATES).log2().view(2, 1, 1).expand(2, 3, len(LAYERS))
     assert torch.allclose(held.mean_rates(STEPS), base, atol=1e-4)
     rates = torch.tensor([1.0, 3.0]).view(2, 1, 1, 1)
-    made = Trial(*(torch.zeros(1, 1),) * 4, rates=rates, steps=torch.tensor([0, 5]))
+    made = Trial(*(torch.zeros(1, 1),) * 4, rates=rates, steps=torch.tensor([0, 5]), layers=())
     assert made.mean_rates(20).item() == pytest.approx(0.25 * 1.0 + 0.75 * 3.0)
 
 

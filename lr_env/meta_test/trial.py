@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from lr_env.layers import Layer
 from lr_env.stack import Stack, StackSettings
 from lr_env.stack.stack import TaskFactory
 
@@ -27,6 +28,7 @@ class Trial:
         start: log2 of the layers' rates before the first decision `[R, S, L]`.
         rates: the same after every decision `[D, R, S, L]`.
         steps: updates made before every decision `[D]`.
+        layers: of the network.
     """
 
     loss: Tensor
@@ -35,6 +37,7 @@ class Trial:
     start: Tensor
     rates: Tensor
     steps: Tensor
+    layers: tuple[Layer, ...]
 
     def mean_rates(self, total_steps: int) -> Tensor:
         """Return every layer's mean log2 rate over the updates of its training `[R, S, L]`."""
@@ -78,4 +81,5 @@ def run_trial(
         start=start.view(*shape, -1),
         rates=torch.stack(trace).view(len(trace), *shape, -1),
         steps=torch.tensor(steps),
+        layers=tuple(stack.layers),
     )

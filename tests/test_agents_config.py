@@ -1,0 +1,16 @@
+"""Presets of meta-training, and what a run's record says of them."""
+
+from agents.config import TrainConfig
+
+
+def test_the_plan_is_one_flag_away_and_what_is_given_wins() -> None:
+    own, plan = TrainConfig(), TrainConfig(preset="plan", gamma=0.9)
+    assert (own.resolved_gamma, own.resolved_learning_rate) == (0.999, 1e-3)
+    assert (plan.resolved_gamma, plan.resolved_learning_rate) == (0.9, 1e-4)
+
+
+def test_a_record_has_the_values_and_gives_the_run_again() -> None:
+    config = TrainConfig(preset="plan")
+    record = config.to_dict()
+    assert (record["gamma"], record["learning_rate"]) == (0.99, 1e-4)
+    assert TrainConfig.from_dict(record).to_dict() == record
