@@ -25,6 +25,8 @@ from lr_env.provenance import describe_run
 
 def evaluate(config: EvaluateConfig) -> dict[str, dict[str, Any]]:
     """Evaluate every task of `config`; return the summaries by task."""
+    names = ", ".join(own.task for own in config.by_task)
+    Console().print(f"Preparing {names}: data are decoded once and kept.", highlight=False)
     # Whatever is wrong with any of them is said before the first run.
     plans = [make_plan(own) for own in config.by_task]
     with open_engine(config.engine, config.workers) as engine:
