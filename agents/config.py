@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from agents.features import check_groups
 from lr_env.errors import InvalidArgumentError, UnknownNameError
 
 ALGORITHMS = ("ppo", "dqn")
@@ -89,6 +90,14 @@ class TrainConfig:
     """Share of trainings that observe their validation loss."""
     averaging: float = 0.9
     """Share of the averaged weights that an update of the agent keeps; 0: the last weights."""
+    features_off: tuple[str, ...] = ()
+    """Feature groups that the agent does not see (agents/features.py), for ablations."""
+    action_mode: str = "incremental"
+    """What actions do: incremental (a step) or residual (a place in the envelope)."""
+    schedules: str = "mixed"
+    """Base schedules of the trainings: mixed or constant."""
+    fine_tuning: bool = True
+    """Whether three of ten stacks fine-tune pretrained networks."""
     reward: str = "progress"
     """Reward: potential (shaped, telescopes under discounting) or progress."""
     score_every: int = 5
@@ -107,6 +116,11 @@ class TrainConfig:
             raise UnknownNameError("algorithm", self.algo, ALGORITHMS)
         if self.preset not in PRESETS:
             raise UnknownNameError("preset", self.preset, tuple(PRESETS))
+        check_groups(self.features_off)
+        if self.action_mode not in ("incremental", "residual"):
+            raise UnknownNameError("action mode", self.action_mode, ("incremental", "residual"))
+        if self.schedules not in ("mixed", "constant"):
+            raise UnknownNameError("schedules", self.schedules, ("mixed", "constant"))
         if self.reward not in ("potential", "progress"):
             raise UnknownNameError("reward", self.reward, ("potential", "progress"))
         for name in ("steps", "minutes", "stacks", "slots", "workers", "score_every"):
@@ -152,6 +166,7 @@ class TrainConfig:
             **kept,
             "out": Path(kept["out"]),
             "hidden": tuple(kept["hidden"]),
+            "features_off": tuple(kept.get("features_off", ())),
             "ppo": PPOConfig(**kept["ppo"]),
             "dqn": DQNConfig(**kept["dqn"]),
         })  # fmt: skip

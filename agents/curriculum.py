@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -63,8 +63,21 @@ def plan_stacks(config: TrainConfig) -> list[StackPlan]:
     In most stacks nobody knows the rate; three in ten work in a narrow envelope around rates
     such as recipes have.
     """
-    specs = family_specs(derive_seed(config.seed, "family") % 2**31, config.stacks)
+    seed = derive_seed(config.seed, "family") % 2**31
+    specs = family_specs(seed, config.stacks)
+    if not config.fine_tuning:
+        others = [own for own in family_specs(seed, 2 * config.stacks) if not _fine_tunes(own)]
+        specs = others[: config.stacks]
     return [_plan(config, index, spec) for index, spec in enumerate(specs)]
+
+
+def envelope(config: TrainConfig, narrow: bool = False) -> Envelope:
+    """Return the envelope that the agent works in, or the narrow one around recipes."""
+    return replace(NARROW if narrow else WIDE, mode=config.action_mode)  # type: ignore[arg-type]
+
+
+def _fine_tunes(spec: FamilySpec) -> bool:
+    return spec.architecture == "finetune"
 
 
 def _plan(config: TrainConfig, index: int, spec: FamilySpec) -> StackPlan:
@@ -75,11 +88,11 @@ def _plan(config: TrainConfig, index: int, spec: FamilySpec) -> StackPlan:
     settings = StackSettings(
         optimizer=spec.optimizer,
         base_lr=_recipe_rates(spec) if narrow else (1e-5, 1e-1),
-        schedules=SCHEDULES,
+        schedules=SCHEDULES if config.schedules == "mixed" else ("constant",),
         total_steps=(DECISIONS[0] * interval, DECISIONS[1] * interval),
         steps_per_action=interval,
         batch_size=spec.batch_size,
-        envelope=NARROW if narrow else WIDE,
+        envelope=envelope(config, narrow),
         reward_kind=_reward_kind(config.reward),
         gamma=config.resolved_gamma,
         validation_samples=VALIDATION_SAMPLES,
@@ -104,7 +117,7 @@ def _lanes(spec: FamilySpec, slots: int) -> int:
 
 def _recipe_rates(spec: FamilySpec) -> tuple[float, float]:
     factor = 10.0 if spec.optimizer == "sgd" else 1.0
-    low, high = (2e-5, 5e-4) if spec.architecture == "finetune" else (2e-4, 5e-3)
+    low, high = (2e-5, 5e-4) if _fine_tunes(spec) else (2e-4, 5e-3)
     return low * factor, high * factor
 
 

@@ -22,9 +22,15 @@ TOLERANCE = 1e-5
 
 
 def freeze(
-    model: BaseAlgorithm, name: str, envelope: Envelope, about: Mapping[str, Any]
+    model: BaseAlgorithm,
+    name: str,
+    envelope: Envelope,
+    about: Mapping[str, Any],
+    seen: Tensor | None = None,
 ) -> FrozenPolicy:
     """Return the agent's deterministic policy as a frozen one.
+
+    Features that the agent does not see (0 in `seen` `[F]`) have no weight in it.
 
     Raises:
         PolicyError: it acts differently from the agent's `predict` on random observations.
@@ -37,8 +43,11 @@ def freeze(
         envelope=envelope,
         **about,
     )
-    policy = FrozenPolicy(_weights(model), card)
-    _check_parity(model, policy)
+    seen = torch.ones(len(FEATURES)) if seen is None else seen
+    weights = _weights(model)
+    weights["0.weight"] *= seen
+    policy = FrozenPolicy(weights, card)
+    _check_parity(model, policy, seen)
     return policy
 
 
@@ -56,13 +65,13 @@ def _weights(model: BaseAlgorithm) -> dict[str, Tensor]:
     }
 
 
-def _check_parity(model: BaseAlgorithm, policy: FrozenPolicy) -> None:
+def _check_parity(model: BaseAlgorithm, policy: FrozenPolicy, seen: Tensor) -> None:
     generator = torch_generator(0, "parity")
-    seen = BOUND * (2.0 * torch.rand(256, len(FEATURES), generator=generator) - 1.0)
-    theirs, _ = model.policy.predict(seen.numpy(), deterministic=True)
+    rows = BOUND * (2.0 * torch.rand(256, len(FEATURES), generator=generator) - 1.0)
+    theirs, _ = model.policy.predict((rows * seen).numpy(), deterministic=True)
     expected = torch.from_numpy(np.asarray(theirs).reshape(-1))
     if policy.discrete:
         expected = decode_discrete(expected)
-    gap = float((policy.act(seen) - expected).abs().max())
+    gap = float((policy.act(rows) - expected).abs().max())
     if not gap <= TOLERANCE:
         raise PolicyError(f"The exported policy differs from the agent's by {gap:.2g} on actions.")

@@ -15,8 +15,9 @@ from stable_baselines3.common.logger import Figure
 from agents.averaging import WeightAverage, rollouts_per_update
 from agents.checkpoint import save_checkpoint
 from agents.config import TrainConfig
-from agents.curriculum import WIDE
+from agents.curriculum import envelope
 from agents.export import freeze
+from agents.features import seen_features
 from agents.held_out import HeldOut
 from agents.pictures import rate_trajectories
 from agents.run_folder import RunFolder
@@ -102,7 +103,13 @@ class Monitor(BaseCallback):
         }
         name = self.config.name or self._folder.path.name
         with self._average.applied(self.model):
-            return freeze(self.model, name, WIDE, {**self._about, "trained": trained})
+            return freeze(
+                self.model,
+                name,
+                envelope(self.config),
+                {**self._about, "trained": trained},
+                seen_features(self.config.features_off),
+            )
 
     def save(self) -> None:
         """Write a checkpoint; call it between rollouts only."""

@@ -27,13 +27,26 @@ class SlotVecEnv(VecEnv):
     Observations `[slots, F]`, actions `Box(1)` or `Discrete(5)`; every layer of a training
     gets the training's reward and ends with it (SAME_STEP autoreset, as VecEnv wants it).
 
+    Args:
+        workers: that the stacks are spread over.
+        plans: of the stacks.
+        discrete: whether actions are discrete.
+        seen: 1 for every feature that the agent sees, 0 for the others `[F]`; all if not given.
+
     Attributes:
         trainings: training number of each slot.
         lengths, returns: of the training under way, by training.
     """
 
-    def __init__(self, workers: Workers, plans: Sequence[StackPlan], discrete: bool) -> None:
+    def __init__(
+        self,
+        workers: Workers,
+        plans: Sequence[StackPlan],
+        discrete: bool,
+        seen: Tensor | None = None,
+    ) -> None:
         self.workers = workers
+        self._seen = torch.ones(len(FEATURES)) if seen is None else seen
         self.discrete = discrete
         self._shapes = [
             (plan.entry.lanes, layers)
@@ -56,7 +69,7 @@ class SlotVecEnv(VecEnv):
         """Begin all trainings anew."""
         self.returns[:] = 0.0
         self.lengths[:] = 0
-        return _rows(self.workers.reset())
+        return self._rows(self.workers.reset())
 
     def step_async(self, actions: NDArray[Any]) -> None:
         """Send actions `[slots]` or `[slots, 1]`."""
@@ -79,16 +92,21 @@ class SlotVecEnv(VecEnv):
         infos = self._infos(outcomes, ended)
         self.returns[ended] = 0.0
         self.lengths[ended] = 0
-        observation = _rows([outcome.observation for outcome in outcomes])
+        observation = self._rows([outcome.observation for outcome in outcomes])
         own = reward[self.trainings].astype(np.float32)
         return observation, own, ended[self.trainings], infos
+
+    def _rows(self, observations: Sequence[Tensor]) -> Observations:
+        flat = torch.cat([own.reshape(-1, own.shape[-1]) for own in observations])
+        rows: Observations = (flat.float() * self._seen).numpy()
+        return rows
 
     def _infos(self, outcomes: list[Outcome], ended: NDArray[np.bool_]) -> list[dict[str, Any]]:
         # One dictionary for all slots that go on: there are thousands, and nobody writes to it.
         infos = [self._nothing] * self.num_envs
         if not ended.any():
             return infos
-        last = _rows([outcome.final_observation for outcome in outcomes])
+        last = self._rows([outcome.final_observation for outcome in outcomes])
         for slot in np.flatnonzero(ended[self.trainings]):
             infos[slot] = {"terminal_observation": last[slot], "TimeLimit.truncated": False}
         for training in np.flatnonzero(ended):
@@ -147,9 +165,3 @@ def noise_groups(trainings: NDArray[np.int64], shared: float) -> NDArray[np.int6
     names = np.where(together, -1 - trainings, np.arange(len(trainings)))
     _, groups = np.unique(names, return_inverse=True)
     return groups.astype(np.int64)
-
-
-def _rows(observations: Sequence[Tensor]) -> Observations:
-    flat = torch.cat([own.reshape(-1, own.shape[-1]) for own in observations])
-    rows: Observations = flat.float().numpy()
-    return rows

@@ -15,6 +15,7 @@ from agents.algorithms import build_algorithm
 from agents.checkpoint import load_checkpoint
 from agents.config import TrainConfig
 from agents.curriculum import plan_stacks
+from agents.features import seen_features
 from agents.held_out import HeldOut
 from agents.monitor import Monitor, save_best
 from agents.run_folder import RunFolder
@@ -40,7 +41,7 @@ def train(given: TrainConfig) -> FrozenPolicy:
     torch.set_num_threads(1)
     workers = Workers(plans, config.workers)
     try:
-        env = SlotVecEnv(workers, plans, discrete=config.algo == "dqn")
+        env = SlotVecEnv(workers, plans, config.algo == "dqn", seen_features(config.features_off))
         model = build_algorithm(config, env)
         about = {
             "config": config.to_dict(),

@@ -1,0 +1,158 @@
+"""`python -m agents.ablation`: what a part of the agent is worth, at a fixed small budget.
+
+Every variant is meta-trained like the reference but for one thing, from the same seeds, and its
+last policy meets the same trainings. Finished runs are kept; the same command goes on.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from torch import Tensor
+
+from agents.config import TrainConfig
+from agents.features import FEATURE_GROUPS
+from agents.held_out import PICKING_SEED, REPORTING_LANES, REPORTING_SEED
+from agents.train import train
+from lr_env import files
+from lr_env.command_line import run_command
+from lr_env.errors import UnknownNameError
+from lr_env.held_out import held_out_suite
+from lr_env.meta_test import part_a
+from lr_env.policy import FrozenPolicy
+from lr_env.provenance import describe_run
+from lr_env.scoring import score
+
+REFERENCE = "reference"
+VARIANTS: dict[str, dict[str, Any]] = {
+    REFERENCE: {},
+    "one rate for all layers": {"features_off": ("layer",), "shared_noise": 1.0},
+    "residual actions": {"action_mode": "residual"},
+    "potential-based reward": {"reward": "potential"},
+    "constant base schedules": {"schedules": "constant"},
+    "no fine-tuning": {"fine_tuning": False},
+    "the last weights": {"averaging": 0.0},
+    "the plan's settings": {"preset": "plan"},
+    "discount 0.99": {"gamma": 0.99},
+    "learning rate 1e-4": {"learning_rate": 1e-4},
+    **{
+        f"without {group}": {"features_off": (group,)}
+        for group in FEATURE_GROUPS
+        if group != "layer"
+    },
+}
+"""What is changed, by name. The first after the reference is the test declared in advance."""
+
+SUITES = ("part A of the meta-test suite", "the family's held-out suite")
+
+
+@dataclass(frozen=True)
+class AblationConfig:
+    """Meta-train variants of the agent at a small budget, and compare them on equal trainings."""
+
+    variants: tuple[str, ...] = field(default_factory=lambda: tuple(VARIANTS))
+    """Names of variants; the reference is always among them."""
+    seeds: tuple[int, ...] = (42,)
+    """Seeds of the meta-trainings."""
+    steps: int = 400_000
+    """Slot decisions of each."""
+    out: Path = Path("runs/ablation")
+    """Folder of runs and table."""
+
+    def __post_init__(self) -> None:
+        for name in self.variants:
+            if name not in VARIANTS:
+                raise UnknownNameError("variant", name, tuple(VARIANTS))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values."""
+        return {
+            "variants": list(self.variants), "seeds": list(self.seeds),
+            "steps": self.steps, "out": str(self.out),
+        }  # fmt: skip
+
+
+def ablate(config: AblationConfig) -> str:
+    """Run what is missing and return the table, as Markdown; it is written to `ablation.md`."""
+    console = Console()
+    folder = files.ensure_folder(config.out)
+    files.write_json(folder / "run.json", describe_run(config.to_dict()))
+    names = tuple(dict.fromkeys((REFERENCE, *config.variants)))
+    scores: dict[str, list[list[Tensor]]] = {name: [] for name in names}
+    for number, seed in enumerate(config.seeds):
+        for turn, name in enumerate(names):
+            done = number * len(names) + turn
+            console.print(f"{name}, seed {seed}: {done} of {len(config.seeds) * len(names)} done")
+            scores[name].append(_scores(_policy(config, name, seed)))
+    table = _table(scores)
+    files.write_text(folder / "ablation.md", table)
+    console.print(table, markup=False)
+    return table
+
+
+def _policy(config: AblationConfig, name: str, seed: int) -> FrozenPolicy:
+    """Return the variant's last policy, meta-trained now or before."""
+    out = config.out / f"{name.replace(' ', '-').replace(chr(39), '')}-{seed}"
+    runs = sorted(out.glob("*/run.json"))
+    finished = sorted(out.glob("*/policies/final"))
+    if not finished:
+        resume = "latest" if runs else None
+        train(TrainConfig(
+            steps=config.steps, seed=seed, out=out, resume=resume, **VARIANTS[name]
+        ))  # fmt: skip
+        finished = sorted(out.glob("*/policies/final"))
+    return FrozenPolicy.load(finished[-1])
+
+
+def _scores(policy: FrozenPolicy) -> list[Tensor]:
+    """Return final potentials by suite, all entries one after another `[trainings]`."""
+    family = held_out_suite(REPORTING_LANES)
+    return [
+        torch.cat(score(policy, part_a(), PICKING_SEED)),
+        torch.cat(score(policy, family, REPORTING_SEED)),
+    ]
+
+
+def _table(scores: dict[str, list[list[Tensor]]]) -> str:
+    """Return means over trainings and seeds, and paired differences from the reference."""
+    lines = [
+        "| variant | " + " | ".join(f"{name} | minus the reference" for name in SUITES) + " |",
+        "|---|" + "---|---|" * len(SUITES),
+    ]
+    for name, by_seed in scores.items():
+        cells = []
+        for suite in range(len(SUITES)):
+            own = torch.stack([seed[suite] for seed in by_seed])
+            reference = torch.stack([seed[suite] for seed in scores[REFERENCE]])
+            cells += [f"{float(own.mean()):.3f}", _difference(own - reference)]
+        lines.append(f"| {name} | " + " | ".join(cells if name != REFERENCE else [
+            cell if turn % 2 == 0 else "" for turn, cell in enumerate(cells)
+        ]) + " |")  # fmt: skip
+    return "\n".join(lines) + "\n"
+
+
+def _difference(gaps: Tensor) -> str:
+    """Return mean and 95 % interval (normal, over trainings; seeds averaged) of `[seeds, n]`."""
+    own = gaps.mean(0)
+    half = 1.96 * float(own.std()) / math.sqrt(len(own))
+    mean = float(own.mean())
+    return f"{mean:+.3f} [{mean - half:+.3f}, {mean + half:+.3f}]"
+
+
+def main() -> int:
+    """Run the command line; return the exit status."""
+    return run_command(
+        AblationConfig,
+        ablate,
+        "python -m agents.ablation",
+        "finished runs are kept: the same command goes on with the others.",
+    )
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
