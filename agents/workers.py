@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import io
-import multiprocessing
-import signal
 from collections.abc import Sequence
-from multiprocessing.connection import Connection
-from multiprocessing.process import BaseProcess
+from functools import partial
 from typing import Any
 
 import torch
@@ -15,8 +12,8 @@ from torch import Tensor
 
 from agents.curriculum import StackPlan
 from lr_env import scoring
-from lr_env.errors import LrEnvError, WorkerError
 from lr_env.policy import FrozenPolicy
+from lr_env.processes import Answer, Processes
 from lr_env.stack import Stack
 from lr_env.stack.stack import Outcome
 
@@ -25,6 +22,11 @@ SCORERS = {
     "identity": scoring.score_identity,
     "random": scoring.score_random,
 }
+
+DIED = (
+    "A worker process died (out of memory?): resume the run; if it dies again, begin one with "
+    "fewer slots or workers."
+)
 
 
 class Workers:
@@ -38,104 +40,66 @@ class Workers:
 
     def __init__(self, plans: Sequence[StackPlan], count: int) -> None:
         self._shares = share_out([plan.cost for plan in plans], min(count, len(plans)))
-        context = multiprocessing.get_context("spawn")
-        self._connections: list[Connection] = []
-        self._processes: list[BaseProcess] = []
-        for share in self._shares:
-            here, there = context.Pipe()
-            process = context.Process(
-                target=_work, args=(there, [plans[index] for index in share]), daemon=True
-            )
-            process.start()
-            there.close()
-            self._connections.append(here)
-            self._processes.append(process)
+        self._processes = Processes(DIED)
         try:
-            self.layers: list[int] = self._gather(self._ask("layers"), self._shares)
+            for share in self._shares:
+                self._processes.start(_build, [plans[index] for index in share])
+            self.layers: list[int] = _merged(self._ask("layers"), self._shares)
         except BaseException:
             self.close()
             raise
 
     def reset(self) -> list[Tensor]:
         """Begin every stack from its plan's seed; return observations `[N, L, F]`."""
-        return self._gather(self._ask("reset"), self._shares)
+        return _merged(self._ask("reset"), self._shares)
 
     def step_async(self, actions: Sequence[Tensor]) -> None:
         """Send one decision `[N, L]` of every stack."""
-        for share, connection in zip(self._shares, self._connections, strict=True):
-            _send(connection, ("step", [actions[index].numpy() for index in share]))
+        self._processes.send([
+            ("step", [actions[index].numpy() for index in share]) for share in self._shares
+        ])  # fmt: skip
 
     def step_wait(self) -> list[Outcome]:
         """Return what the decisions led to."""
-        return self._gather(self._receive_all(), self._shares)
+        return _merged(self._processes.receive(), self._shares)
 
     def score(
         self, kind: str, policy: FrozenPolicy, suite: Sequence[scoring.Entry], seed: int
     ) -> list[Tensor]:
         """Return final potentials by entry for the policy or a rival (see `SCORERS`)."""
         weights = {name: tensor.numpy() for name, tensor in policy.weights().items()}
-        shares = share_out([1.0] * len(suite), len(self._connections))
-        for share, connection in zip(shares, self._connections, strict=True):
-            entries = [suite[index] for index in share]
-            _send(connection, ("score", (kind, weights, policy.card, entries, seed)))
-        return self._gather(self._receive_all(), shares)
+        shares = share_out([1.0] * len(suite), len(self._processes))
+        entries = [[suite[index] for index in share] for share in shares]
+        answers = self._processes.ask([
+            ("score", (kind, weights, policy.card, own, seed)) for own in entries
+        ])  # fmt: skip
+        return _merged(answers, shares)
 
     def state_dict(self) -> list[dict[str, Any]]:
         """Return every stack's state."""
-        return self._gather(self._ask("state"), self._shares)
+        return _merged(self._ask("state"), self._shares)
 
     def load_state_dict(self, states: Sequence[dict[str, Any]]) -> None:
         """Go on from `states`."""
-        for share, connection in zip(self._shares, self._connections, strict=True):
-            _send(connection, ("load", _pack([states[index] for index in share])))
-        self._receive_all()
+        self._processes.ask([
+            ("load", _pack([states[index] for index in share])) for share in self._shares
+        ])  # fmt: skip
 
     def close(self) -> None:
         """End the processes."""
-        for connection in self._connections:
-            connection.close()
-        for process in self._processes:
-            process.join(timeout=5)
-            if process.is_alive():
-                process.kill()
+        self._processes.close()
 
     def _ask(self, word: str) -> list[Any]:
-        for connection in self._connections:
-            _send(connection, (word, None))
-        return self._receive_all()
-
-    def _receive_all(self) -> list[Any]:
-        return [self._receive(worker) for worker in range(len(self._connections))]
-
-    def _receive(self, worker: int) -> Any:
-        try:
-            answer = self._connections[worker].recv()
-        except (EOFError, OSError) as error:
-            raise _died() from error
-        if isinstance(answer, LrEnvError):
-            raise answer
-        return _unpack(answer)
-
-    def _gather(self, answers: Sequence[Sequence[Any]], shares: Sequence[list[int]]) -> list[Any]:
-        merged: list[Any] = [None] * sum(len(share) for share in shares)
-        for share, answer in zip(shares, answers, strict=True):
-            for index, value in zip(share, answer, strict=True):
-                merged[index] = value
-        return merged
+        return self._processes.ask([(word, None)] * len(self._processes))
 
 
-def _send(connection: Connection, message: Any) -> None:
-    try:
-        connection.send(message)
-    except OSError as error:
-        raise _died() from error
-
-
-def _died() -> WorkerError:
-    return WorkerError(
-        "A worker process died (out of memory?): resume the run; if it dies again, begin one with "
-        "fewer slots or workers."
-    )
+def _merged(answers: Sequence[bytes], shares: Sequence[list[int]]) -> list[Any]:
+    """Return what the answers hold, each item at its place."""
+    merged: list[Any] = [None] * sum(len(share) for share in shares)
+    for share, answer in zip(shares, answers, strict=True):
+        for index, value in zip(share, _unpack(answer), strict=True):
+            merged[index] = value
+    return merged
 
 
 def share_out(costs: Sequence[float], count: int) -> list[list[int]]:
@@ -149,27 +113,17 @@ def share_out(costs: Sequence[float], count: int) -> list[list[int]]:
     return shares
 
 
-def _work(connection: Connection, plans: Sequence[StackPlan]) -> None:
-    """Serve one process's stacks until the connection closes."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    torch.set_num_threads(1)
-    try:
-        stacks = [Stack(plan.entry.task, plan.entry.lanes, plan.entry.settings) for plan in plans]
-        while True:
-            word, payload = connection.recv()
-            try:
-                answer: Any = _pack(_answer(stacks, plans, word, payload))
-            except LrEnvError as error:
-                answer = error
-            connection.send(answer)
-    except LrEnvError as error:
-        connection.send(error)
-    except (EOFError, ConnectionError):
-        # The other end was closed, after an interrupt perhaps while this one was at work.
-        return
+def _build(plans: Sequence[StackPlan]) -> Answer:
+    """Build one process's stacks; return what answers for them."""
+    stacks = [Stack(plan.entry.task, plan.entry.lanes, plan.entry.settings) for plan in plans]
+    return partial(_answer, stacks, plans)
 
 
-def _answer(stacks: list[Stack], plans: Sequence[StackPlan], word: str, payload: Any) -> list[Any]:
+def _answer(stacks: list[Stack], plans: Sequence[StackPlan], message: tuple[str, Any]) -> bytes:
+    return _pack(_values(stacks, plans, *message))
+
+
+def _values(stacks: list[Stack], plans: Sequence[StackPlan], word: str, payload: Any) -> list[Any]:
     if word == "layers":
         return [len(stack.layers) for stack in stacks]
     if word == "reset":

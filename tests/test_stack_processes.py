@@ -52,9 +52,10 @@ def test_a_dead_process_is_one_sentence() -> None:
     envs = LayerwiseLRVectorEnv(2, _task, workers=2, **ARGUMENTS)
     envs.reset(seed=0)
     assert isinstance(envs._stack, SplitStack)
-    envs._stack._processes[1].kill()
-    envs._stack._processes[1].join()
-    with pytest.raises(WorkerError, match="died"):
+    process = envs._stack._processes._processes[1]
+    process.kill()
+    process.join()
+    with pytest.raises(WorkerError, match="use fewer trainings"):
         envs.step(np.zeros(envs.action_space.shape, np.float32))
     envs.close()
 
