@@ -16,7 +16,7 @@ from agents.curriculum import StackPlan
 from agents.workers import Workers
 from lr_env.action import DISCRETE_ACTIONS, decode_discrete
 from lr_env.observation import BOUND, FEATURES
-from lr_env.stack.stack import Outcome
+from lr_env.stack import Outcome
 
 Observations = NDArray[np.float32]
 

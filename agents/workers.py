@@ -14,8 +14,7 @@ from agents.curriculum import StackPlan
 from lr_env import scoring
 from lr_env.policy import FrozenPolicy
 from lr_env.processes import Answer, Processes
-from lr_env.stack import Stack
-from lr_env.stack.stack import Outcome
+from lr_env.stack import Outcome, Stack
 
 SCORERS = {
     "policy": scoring.score,

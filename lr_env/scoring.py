@@ -11,8 +11,7 @@ from torch import Tensor
 
 from lr_env.policy import FrozenPolicy
 from lr_env.randomness import derive_seed, torch_generator
-from lr_env.stack import Stack, StackSettings
-from lr_env.stack.stack import TaskFactory
+from lr_env.stack import Stack, StackSettings, TaskFactory
 
 Act = Callable[[Tensor], Tensor]
 """Maps observations `[N, L, F]` to actions `[N, L]`."""

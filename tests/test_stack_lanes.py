@@ -9,8 +9,7 @@ import torch
 from lr_env.action import Envelope
 from lr_env.env import LayerwiseLREnv
 from lr_env.errors import InvalidArgumentError
-from lr_env.stack import Stack, StackSettings
-from lr_env.stack.stack import TaskFactory
+from lr_env.stack import Stack, StackSettings, TaskFactory
 from tests.toys import ToyTask
 
 LANES, SEED, STEPS = 3, 7, 60

@@ -10,8 +10,7 @@ import torch
 from torch import Tensor
 
 from lr_env.layers import Layer
-from lr_env.stack import Stack, StackSettings
-from lr_env.stack.stack import TaskFactory
+from lr_env.stack import Stack, StackSettings, TaskFactory
 
 Pilot = Callable[[Stack], Tensor]
 """Decides for all lanes of a stack: returns actions `[N, L]`."""

@@ -148,6 +148,18 @@ class EagerArithmetic:
             lanes.previous_dot,
         ], -1)  # fmt: skip
 
+    def foresee(self, lanes: LaneTensors, rates: Tensor) -> tuple[Tensor, Tensor]:
+        """Return direction `[n, L]` and raw statistics `[n, L, R]` of a first update not made.
+
+        `rates [n, L]` are those that it is thought to be made with.
+        """
+        first = self._optimizer.factors(torch.ones_like(rates[:, :1]))
+        updated = lanes.flat.clone()
+        state = {name: own.clone() for name, own in lanes.state.items()}
+        self._optimizer.update(updated, lanes.gradient.clone(), state, self.spread(rates), first)
+        direction = self.direction_rms(updated - lanes.flat, rates)
+        return direction, self.read(lanes._replace(direction=direction), first)
+
     def per_layer(self, values: Tensor) -> Tensor:
         """Return sums over each layer's entries: `[n, P]` to `[n, L]`."""
         return torch.stack([own.sum(1) for own in torch.split(values, self._sizes, 1)], 1)

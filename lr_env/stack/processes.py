@@ -15,8 +15,10 @@ from torch import Tensor
 
 from lr_env.errors import InvalidArgumentError
 from lr_env.processes import Answer, Processes
+from lr_env.stack.figures import Figures, Outcome
 from lr_env.stack.settings import StackSettings
-from lr_env.stack.stack import Figures, Outcome, Stack, TaskFactory
+from lr_env.stack.stack import Stack
+from lr_env.stack.trainings import TaskFactory
 
 Arrays = dict[str, NDArray[Any]]
 

@@ -1,0 +1,222 @@
+"""The N trainings of a stack: weights, data and clocks; how they begin, and how they go on."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lr_env import decisions
+from lr_env.errors import InvalidArgumentError
+from lr_env.inner_loop import check_precision_and_batch, check_start, validation_batches
+from lr_env.instances import Instance, check_base_lr
+from lr_env.layers import LayerTable, group_layers
+from lr_env.observation import relative_rates
+from lr_env.randomness import IsolatedTorchRandomness
+from lr_env.stack.arithmetic import EagerArithmetic, LaneArithmetic, LaneTensors
+from lr_env.stack.blocks import blocks_of
+from lr_env.stack.compiled import CompiledArithmetic
+from lr_env.stack.data import StackedData
+from lr_env.stack.interval import Interval
+from lr_env.stack.lanes import Lanes
+from lr_env.stack.model import StackedModel
+from lr_env.stack.optimizers import build_stacked_optimizer
+from lr_env.stack.settings import StackSettings
+from lr_env.statistics import RAW_STATISTICS
+from lr_env.tasks.tensor_task import TensorTask
+
+TaskFactory = Callable[[int], TensorTask]
+
+_READINGS = ("raw", "loss", "initial_loss", "validation_loss")
+
+
+class Trainings:
+    """N trainings of one architecture, at scales that somebody else decides on.
+
+    Args:
+        task, num, settings: as for `Stack`.
+
+    Attributes:
+        settings: what they share.
+        layers, table: their layers, and the same as tensors.
+        lanes: their draws and clocks.
+        steps_per_epoch: updates of a pass over the training samples.
+        raw: raw statistics `[N, L, R]`, when last read.
+        loss: mean training loss since the last decision `[N]`, as last finite.
+        initial_loss, validation_loss: the first and the latest `[N]`; NaN where it diverged.
+    """
+
+    def __init__(self, task: TaskFactory, num: int, settings: StackSettings) -> None:
+        check_base_lr(settings.base_lr)
+        _check_lane_rates(settings.lane_rates, num)
+        if num < 1:
+            raise InvalidArgumentError(f"A stack has at least 1 training, not {num}.")
+        self.settings = settings
+        self._make_task = task
+        first = task(0)
+        self._task_name = first.name
+        batch_size = first.batch_size if settings.batch_size is None else settings.batch_size
+        check_precision_and_batch(settings.dtype, batch_size)
+        with IsolatedTorchRandomness(0, "model").use():
+            template = first.build_model().to(settings.dtype)
+        self.layers = group_layers(template, first.is_pretrained)
+        self.table = LayerTable.of(self.layers, settings.dtype)
+        self.lanes = Lanes(num, settings)
+        self._data = StackedData(first, num, batch_size, settings.dtype)
+        self.steps_per_epoch = self._data.train_size // self._data.batch_size
+        batches = validation_batches(settings.validation_samples, first.size("validation"))
+        self._validation_samples = math.prod(batches)
+        self._validation_size = first.size("validation")
+        self._model = StackedModel(template, first.loss_from_outputs)
+        self._optimizer = build_stacked_optimizer(settings.optimizer, settings.optimizer_arguments)
+        flat = torch.zeros((num, self._model.size), dtype=settings.dtype)
+        rows = (num, len(self.layers))
+        self._tensors = LaneTensors(
+            flat=flat,
+            gradient=torch.zeros_like(flat),
+            state=self._optimizer.init(flat),
+            buffers=self._model.buffers(num),
+            initial=torch.zeros_like(flat),
+            update=torch.zeros_like(flat),
+            direction=flat.new_zeros(rows),
+            previous_dot=flat.new_zeros(rows),
+        )
+        self._eager = EagerArithmetic(self._model, self._optimizer, self.layers)
+        self._arithmetic: LaneArithmetic = self._eager
+        self._blocks = [slice(0, num)]
+        if settings.compile:
+            threads = torch.get_num_threads()
+            self._arithmetic = CompiledArithmetic(self._eager, threads)
+            self._blocks = blocks_of(num, flat[0].nbytes, threads)
+        self._dropout = IsolatedTorchRandomness(0, "dropout")
+        self.raw = flat.new_zeros((*rows, len(RAW_STATISTICS)))
+        self.loss = flat.new_zeros(num)
+        self.initial_loss = flat.new_ones(num)
+        self.validation_loss = flat.new_ones(num)
+
+    def begin(self, rows: Tensor) -> Tensor:
+        """Begin fresh instances in `rows`; the other lanes are not touched.
+
+        Returns what the first update would change of each layer `[rows, L]`, relative to its
+        weights, at the nominal rate.
+        """
+        for lane in rows.tolist():
+            self._load(lane, self.lanes.draw(lane))
+        if len(rows) == len(self.loss):
+            self._dropout = IsolatedTorchRandomness(int(self.lanes.seeds[0]), "dropout")
+        tensors = self._tensors
+        tensors.initial[rows] = tensors.flat[rows]
+        forgotten = (tensors.update, tensors.direction, tensors.previous_dot)
+        for kept in (*forgotten, *tensors.state.values()):
+            kept[rows] = 0.0
+        buffers = {name: own[rows] for name, own in tensors.buffers.items()}
+        with self._dropout.use():
+            losses, gradient = self._model.differentiate(
+                tensors.flat[rows], buffers, *self._data.next_batch(rows)
+            )
+        tensors.gradient[rows] = gradient
+        for name, own in buffers.items():
+            tensors.buffers[name][rows] = own
+        validation = self._data.validation(self._validation_samples, rows)
+        initial = self._model.evaluate(tensors.flat[rows], buffers, *validation)
+        check_start(self._task_name, bool(torch.isfinite(losses + initial).all()))
+        self.loss[rows] = losses
+        self.initial_loss[rows] = initial
+        self.validation_loss[rows] = initial
+        return self._foresee(rows)
+
+    def advance(self, scales: Tensor, active: Tensor) -> Tensor:
+        """Train the lanes of `active` `[N]` to their next decisions at `scales` `[N, L]`.
+
+        Returns which diverged `[N]`: those whose training or validation loss was not finite.
+        """
+        with self._dropout.use():
+            loss, validation = self._train(scales, active)
+        diverged = active & ~torch.isfinite(loss + validation)
+        validation = validation.masked_fill(diverged, torch.nan)
+        self.validation_loss = torch.where(active, validation, self.validation_loss)
+        self.loss = torch.where(active & ~diverged, loss, self.loss)
+        return diverged
+
+    def whole_validation_loss(self) -> Tensor:
+        """Return every lane's loss on its whole validation split `[N]`, in eval mode."""
+        own = self._tensors
+        inputs, targets = self._data.validation(self._validation_size, slice(None))
+        # In parts: all lanes' activations on thousands of samples would not fit in a cache.
+        parts = zip(torch.split(inputs, 256, 1), torch.split(targets, 256, 1), strict=True)
+        losses = [self._model.evaluate(own.flat, own.buffers, x, y) * y.shape[1] for x, y in parts]
+        return torch.stack(losses).sum(0) / self._validation_size
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return all that `load_state_dict` needs; samples come back from the instances' seeds."""
+        return {
+            "lanes": self.lanes.state_dict(),
+            "data": self._data.state_dict(),
+            "tensors": {name: own.clone() for name, own in self._tensors.named().items()},
+            "dropout": self._dropout.state.clone(),
+            "own": {f"_{name}": getattr(self, name).clone() for name in _READINGS},
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on exactly where `state` was taken."""
+        self.lanes.load_state_dict(state["lanes"])
+        for lane, seed in enumerate(self.lanes.seeds.tolist()):
+            self._data.load(lane, self._make_task(seed), seed)
+        self._data.load_state_dict(state["data"])
+        for name, own in self._tensors.named().items():
+            own.copy_(state["tensors"][name])
+        self._dropout.state = state["dropout"].clone()
+        for name in _READINGS:
+            setattr(self, name, state["own"][f"_{name}"].clone())
+
+    def _load(self, lane: int, instance: Instance) -> None:
+        task = self._make_task(instance.seed)
+        with IsolatedTorchRandomness(instance.seed, "model").use():
+            module = task.build_model().to(self.settings.dtype)
+        self._tensors.flat[lane] = self._model.flatten(module)
+        for name, buffer in module.named_buffers():
+            self._tensors.buffers[name][lane] = buffer
+        self._data.load(lane, task, instance.seed)
+
+    def _foresee(self, rows: Tensor) -> Tensor:
+        """Find out what the first update would change; return it, relative to the weights."""
+        nominal = self.lanes.reference(self.loss)[rows].unsqueeze(1).expand(-1, len(self.layers))
+        direction, raw = self._eager.foresee(self._tensors.rows(rows), nominal)
+        self._tensors.direction[rows] = direction
+        self.raw[rows] = raw
+        return relative_rates(raw, direction, nominal, self.table)
+
+    def _train(self, scales: Tensor, active: Tensor) -> tuple[Tensor, Tensor]:
+        """Make the interval's updates; return mean training and validation losses `[N]`."""
+        lanes = self.lanes
+        counts = decisions.intervals(lanes.step, self.settings.steps_per_action, lanes.total_steps)
+        interval = Interval.plan(
+            counts.masked_fill(~active, 0), scales, lanes, self._data, self._optimizer
+        )
+        made = lanes.step + interval.counts
+        factors = self._optimizer.factors(made.clamp(min=1).to(scales).unsqueeze(1))
+        losses = scales.new_zeros(interval.running.shape)
+        validation = self.validation_loss.clone()
+        samples = self._data.train_samples
+        for rows in self._blocks:
+            spread = self._eager.spread(interval.scales[rows])
+            own = self._tensors.rows(rows)
+            interval.run(rows, own, samples, spread, self._arithmetic, losses)
+            held_out = self._data.validation(self._validation_samples, rows)
+            validation[rows] = self._arithmetic.evaluate(own, *held_out)
+            self.raw[rows] = self._arithmetic.read(own, factors[rows])
+        mean, updates = interval.outcome(losses)
+        lanes.step += updates
+        return mean, validation
+
+
+def _check_lane_rates(rates: tuple[float, ...] | None, num: int) -> None:
+    if rates is not None and len(rates) != num:
+        raise InvalidArgumentError(
+            f"lane_rates holds a rate for each of the {num} lanes, not {len(rates)}."
+        )
+    for rate in rates or ():
+        check_base_lr(rate)
