@@ -10,7 +10,7 @@ from stable_baselines3 import PPO
 from stable_baselines3.common.base_class import BaseAlgorithm
 from torch import nn
 
-from agents.config import TrainConfig
+from agents.config import PPOConfig, TrainConfig
 from agents.exploration import SharedNoisePolicy, SlotDQN
 from agents.slots import SlotVecEnv, noise_groups
 from lr_env.randomness import derive_seed
@@ -26,17 +26,21 @@ def build_algorithm(config: TrainConfig, env: SlotVecEnv) -> BaseAlgorithm:
     return _dqn(config, env, groups, noise_seed, seed)
 
 
+def minibatch_size(own: PPOConfig, slots: int) -> int:
+    """Return the size of PPO's mini-batches; where they do not divide, the last is smaller."""
+    return math.ceil(own.n_steps * slots / own.minibatches)
+
+
 def _ppo(
     config: TrainConfig, env: SlotVecEnv, groups: NDArray[np.int64], noise_seed: int, seed: int
 ) -> PPO:
     own = config.ppo
-    rollout = own.n_steps * env.num_envs
     return PPO(
         SharedNoisePolicy,
         env,
         learning_rate=config.resolved_learning_rate,
         n_steps=own.n_steps,
-        batch_size=rollout // math.gcd(rollout, own.minibatches),
+        batch_size=minibatch_size(own, env.num_envs),
         n_epochs=own.n_epochs,
         gamma=config.resolved_gamma,
         gae_lambda=own.gae_lambda,

@@ -14,6 +14,7 @@ from stable_baselines3 import PPO
 from stable_baselines3.common.base_class import BaseAlgorithm
 
 from agents.exploration import SharedNoisePolicy, SlotDQN
+from agents.renewal import Renewal
 from agents.slots import SlotVecEnv
 from lr_env import files
 from lr_env.errors import LrEnvError
@@ -23,7 +24,7 @@ _REPLAY = ("observations", "next_observations", "actions", "rewards", "dones", "
 
 
 def save_checkpoint(
-    path: Path, model: BaseAlgorithm, env: SlotVecEnv, extra: dict[str, Any]
+    path: Path, model: BaseAlgorithm, env: SlotVecEnv, renewal: Renewal, extra: dict[str, Any]
 ) -> None:
     """Write the state between two rollouts; the file before stays whole until this one is."""
     state = {
@@ -34,6 +35,7 @@ def save_checkpoint(
         "last_starts": torch.from_numpy(np.array(model._last_episode_starts)),
         "algorithm": _ppo_state(model) if isinstance(model, PPO) else _dqn_state(model),
         "random": _random_state(),
+        "generations": list(renewal.generations),
         "env": env.state_dict(),
         "extra": extra,
     }
@@ -42,14 +44,18 @@ def save_checkpoint(
     files.write_bytes(path, buffer.getvalue())
 
 
-def load_checkpoint(path: Path, model: BaseAlgorithm, env: SlotVecEnv) -> dict[str, Any]:
-    """Put `model` and `env` where the checkpoint was taken; return its `extra`.
+def load_checkpoint(
+    path: Path, model: BaseAlgorithm, env: SlotVecEnv, renewal: Renewal
+) -> dict[str, Any]:
+    """Put `model`, its stacks and `env` where the checkpoint was taken; return its `extra`.
 
     Raises:
         LrEnvError: the file cannot be read, or is of another run.
     """
     try:
         state = torch.load(path, weights_only=True)
+        # Checkpoints from before stacks gave way to others have none.
+        renewal.restore(state.get("generations", []))
         for name, value in state["counters"].items():
             setattr(model, name, value)
         model.policy.load_state_dict(state["policy"])

@@ -82,6 +82,8 @@ class TrainConfig:
     """Widths of the policy's hidden layers."""
     stacks: int = 10
     """Architectures trained on at once."""
+    renew_every: int = 1
+    """Rollouts of PPO after which one of them gives way to another of its kind; 0: never."""
     slots: int = 90
     """Layers of each architecture that are trained at once; so many trainings as make them up."""
     shared_noise: float = 0.5
@@ -127,6 +129,8 @@ class TrainConfig:
             value = getattr(self, name)
             if value is not None and value <= 0:
                 raise InvalidArgumentError(f"{name} must be above zero, not {value}.")
+        if self.renew_every < 0:
+            raise InvalidArgumentError(f"renew_every must be at least 0, not {self.renew_every}.")
         if not 0.0 <= self.averaging < 1.0:
             raise InvalidArgumentError(f"averaging must be in [0, 1), not {self.averaging}.")
         if self.seed < 0:

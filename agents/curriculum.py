@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
+import numpy as np
+
 from agents.config import TrainConfig
 from lr_env.action import Envelope
 from lr_env.layers import group_layers
@@ -14,7 +16,7 @@ from lr_env.randomness import IsolatedTorchRandomness, derive_seed, numpy_genera
 from lr_env.reward import RewardKind
 from lr_env.scoring import Entry
 from lr_env.stack import StackSettings
-from lr_env.tasks.family import FamilySpec, FamilyTask, build_network, family_specs
+from lr_env.tasks.family import FamilySpec, FamilyTask, build_network, family_spec
 
 WIDE = Envelope(z_max=10.0, z_init="cautious")
 NARROW = Envelope(z_max=2.0, z_init="zero")
@@ -33,6 +35,11 @@ class StackPlan:
     entry: Entry
     seed: int
     spec: FamilySpec
+
+    @property
+    def fine_tunes(self) -> bool:
+        """Whether it begins with networks that have to be pretrained first: seconds of work."""
+        return _fine_tunes(self.spec)
 
     @property
     def cost(self) -> float:
@@ -63,12 +70,22 @@ def plan_stacks(config: TrainConfig) -> list[StackPlan]:
     In most stacks nobody knows the rate; three in ten work in a narrow envelope around rates
     such as recipes have.
     """
-    seed = derive_seed(config.seed, "family") % 2**31
-    specs = family_specs(seed, config.stacks)
-    if not config.fine_tuning:
-        others = [own for own in family_specs(seed, 2 * config.stacks) if not _fine_tunes(own)]
-        specs = others[: config.stacks]
-    return [_plan(config, index, spec) for index, spec in enumerate(specs)]
+    return [plan_stack(config, index) for index in range(config.stacks)]
+
+
+def plan_stack(config: TrainConfig, index: int, generation: int = 0) -> StackPlan:
+    """Draw stack `index` of the mix, or the `generation`-th that takes its place.
+
+    Those that follow are of its kind of architecture; all else is drawn anew.
+    """
+    spec = family_spec(
+        derive_seed(config.seed, "family") % 2**31, _turns(config)[index], generation
+    )
+    names = (index, generation) if generation else (index,)
+    random = numpy_generator(config.seed, "curriculum", *names)
+    seed = derive_seed(config.seed, "stack", *names) % 2**31
+    narrow = (index + 3 * generation) % 10 in NARROW_TURNS
+    return StackPlan(_entry(config, spec, ".".join(map(str, names)), narrow, random), seed, spec)
 
 
 def envelope(config: TrainConfig, narrow: bool = False) -> Envelope:
@@ -76,13 +93,20 @@ def envelope(config: TrainConfig, narrow: bool = False) -> Envelope:
     return replace(NARROW if narrow else WIDE, mode=config.action_mode)  # type: ignore[arg-type]
 
 
+def _turns(config: TrainConfig) -> list[int]:
+    """Return which of the family's turns the stacks take, fine-tuning left out where told."""
+    turns = range(2 * config.stacks)
+    kept = [turn for turn in turns if config.fine_tuning or not _fine_tunes(family_spec(0, turn))]
+    return kept[: config.stacks]
+
+
 def _fine_tunes(spec: FamilySpec) -> bool:
     return spec.architecture == "finetune"
 
 
-def _plan(config: TrainConfig, index: int, spec: FamilySpec) -> StackPlan:
-    random = numpy_generator(config.seed, "curriculum", index)
-    narrow = index % 10 in NARROW_TURNS
+def _entry(
+    config: TrainConfig, spec: FamilySpec, number: str, narrow: bool, random: np.random.Generator
+) -> Entry:
     shortest, longest = STEPS_PER_ACTION
     interval = round(math.exp(random.uniform(math.log(shortest), math.log(longest))))
     settings = StackSettings(
@@ -99,10 +123,8 @@ def _plan(config: TrainConfig, index: int, spec: FamilySpec) -> StackPlan:
         validation_seen=config.validation_seen,
         epochs_seen=0.9,
     )
-    name = f"{index}-{spec.architecture}-{spec.optimizer}"
-    lanes = _lanes(spec, config.slots)
-    entry = Entry(name, partial(FamilyTask, spec), settings, lanes)
-    return StackPlan(entry, derive_seed(config.seed, "stack", index) % 2**31, spec)
+    name = f"{number}-{spec.architecture}-{spec.optimizer}"
+    return Entry(name, partial(FamilyTask, spec), settings, _lanes(spec, config.slots))
 
 
 def _lanes(spec: FamilySpec, slots: int) -> int:

@@ -22,10 +22,14 @@ class SharedNoisePolicy(ActorCriticPolicy):
         self, *args: Any, groups: NDArray[np.int64], noise_seed: int, **kwargs: Any
     ) -> None:
         super().__init__(*args, **kwargs)
-        self.groups = torch.from_numpy(groups)
+        self.set_groups(groups)
         self.noise = torch.Generator().manual_seed(noise_seed)
         for parameter in self.action_net.parameters():
             nn.init.zeros_(parameter)
+
+    def set_groups(self, groups: NDArray[np.int64]) -> None:
+        """Say which slots explore together: equal numbers, equal random numbers."""
+        self.groups = torch.from_numpy(groups)
 
     def forward(self, obs: Tensor, deterministic: bool = False) -> tuple[Tensor, Tensor, Tensor]:
         """Return actions, values and log-probabilities; each slot's own, as if alone."""

@@ -20,6 +20,7 @@ from agents.export import freeze
 from agents.features import seen_features
 from agents.held_out import HeldOut
 from agents.pictures import rate_trajectories
+from agents.renewal import Renewal
 from agents.run_folder import RunFolder
 from agents.slots import SlotVecEnv
 from lr_env.errors import LrEnvError
@@ -40,6 +41,7 @@ class Monitor(BaseCallback):
         config: of the run.
         folder: of the run.
         env: what the agent is trained on.
+        renewal: of its stacks.
         console: to report to.
         about: what exported cards say of the run.
         began: time.monotonic() when this process began its work.
@@ -50,6 +52,7 @@ class Monitor(BaseCallback):
         config: TrainConfig,
         folder: RunFolder,
         env: SlotVecEnv,
+        renewal: Renewal,
         console: Console,
         about: dict[str, Any],
         began: float,
@@ -59,11 +62,13 @@ class Monitor(BaseCallback):
         self.memory: dict[str, Any] = {
             "rollouts": 0,
             "averaged": -1,
+            "renewed": 0,
             "scored": -1,
             "best": None,
             "seconds": 0.0,
         }
         self._folder, self._env, self._console, self._about = folder, env, console, about
+        self._renewal = renewal
         self._held_out = HeldOut(env.workers)
         self._average = WeightAverage(config.averaging)
         self._began = self._saved = began
@@ -118,7 +123,7 @@ class Monitor(BaseCallback):
             "seconds": self._before + self.elapsed,
             "average": self._average.state_dict(),
         }
-        save_checkpoint(self._folder.checkpoint, self.model, self._env, memory)
+        save_checkpoint(self._folder.checkpoint, self.model, self._env, self._renewal, memory)
         self._saved = time.monotonic()
 
     def _on_training_start(self) -> None:
@@ -146,6 +151,9 @@ class Monitor(BaseCallback):
         rollouts = self.memory["rollouts"]
         per_update = rollouts_per_update(self.config)
         self._take_average()
+        if rollouts != self.memory["renewed"]:
+            self._renewal.after(rollouts)
+            self.memory["renewed"] = rollouts
         per_score = per_update * self.config.score_every
         if rollouts % per_score == 0 and rollouts != self.memory["scored"]:
             self._score(rollouts)

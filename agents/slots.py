@@ -52,14 +52,9 @@ class SlotVecEnv(VecEnv):
             (plan.entry.lanes, layers)
             for plan, layers in zip(plans, workers.layers, strict=True)
         ]  # fmt: skip
-        owners, first = [], 0
-        for lanes, layers in self._shapes:
-            owners.append(np.repeat(np.arange(first, first + lanes), layers))
-            first += lanes
-        self.trainings: NDArray[np.int64] = np.concatenate(owners)
-        self._first_slots = np.flatnonzero(np.diff(self.trainings, prepend=-1))
-        self.returns = np.zeros(first)
-        self.lengths = np.zeros(first, dtype=np.int64)
+        self.returns = np.zeros(sum(lanes for lanes, _ in self._shapes))
+        self.lengths = np.zeros(len(self.returns), dtype=np.int64)
+        self._number()
         self._nothing: dict[str, Any] = {}
         low_high = (-BOUND, BOUND, (len(FEATURES),), np.float32)
         action = spaces.Discrete(len(DISCRETE_ACTIONS)) if discrete else spaces.Box(-1, 1, (1,))
@@ -70,6 +65,29 @@ class SlotVecEnv(VecEnv):
         self.returns[:] = 0.0
         self.lengths[:] = 0
         return self._rows(self.workers.reset())
+
+    def replace(self, index: int, plan: StackPlan) -> tuple[slice, Observations]:
+        """Put a stack of `plan` in the place of one; all others go on.
+
+        Returns the slots that the old one had, and the first observations of the new ones.
+        """
+        observation = self.workers.replace(index, plan)
+        lanes = [own for own, _ in self._shapes]
+        slots = [lanes * layers for lanes, layers in self._shapes]
+        first, first_slot = sum(lanes[:index]), sum(slots[:index])
+        here = slice(first, first + lanes[index])
+        self._shapes[index] = (observation.shape[0], observation.shape[1])
+        self.returns = exchanged(self.returns, here, np.zeros(observation.shape[0]))
+        self.lengths = exchanged(self.lengths, here, np.zeros(observation.shape[0], np.int64))
+        self._number()
+        self.num_envs = len(self.trainings)
+        return slice(first_slot, first_slot + slots[index]), self._rows([observation])
+
+    def _number(self) -> None:
+        """Number the trainings, stack by stack, and say which slots are whose."""
+        layers = np.repeat(*np.array(self._shapes)[:, ::-1].T)
+        self.trainings: NDArray[np.int64] = np.repeat(np.arange(len(layers)), layers)
+        self._first_slots = np.flatnonzero(np.diff(self.trainings, prepend=-1))
 
     def step_async(self, actions: NDArray[Any]) -> None:
         """Send actions `[slots]` or `[slots, 1]`."""
@@ -152,6 +170,11 @@ class SlotVecEnv(VecEnv):
     def env_is_wrapped(self, wrapper_class: Any, indices: Any = None) -> list[bool]:
         """Return False for every slot."""
         return [False for _ in self._get_indices(indices)]
+
+
+def exchanged(values: NDArray[Any], here: slice, new: NDArray[Any]) -> NDArray[Any]:
+    """Return `values` with those `here` exchanged for new ones, any number of them."""
+    return np.concatenate([values[: here.start], new, values[here.stop :]])
 
 
 def noise_groups(trainings: NDArray[np.int64], shared: float) -> NDArray[np.int64]:

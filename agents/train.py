@@ -18,6 +18,7 @@ from agents.curriculum import plan_stacks
 from agents.features import seen_features
 from agents.held_out import HeldOut
 from agents.monitor import Monitor, save_best
+from agents.renewal import Renewal
 from agents.run_folder import RunFolder
 from agents.slots import SlotVecEnv
 from agents.workers import Workers
@@ -49,9 +50,10 @@ def train(given: TrainConfig) -> FrozenPolicy:
             "revision": code_revision(),
             "tasks": [plan.describe() for plan in plans],
         }
-        monitor = Monitor(config, folder, env, console, about, began)
+        renewal = Renewal(config, env, model)
+        monitor = Monitor(config, folder, env, renewal, console, about, began)
         if given.resume is not None and folder.checkpoint.exists():
-            monitor.restore(load_checkpoint(folder.checkpoint, model, env))
+            monitor.restore(load_checkpoint(folder.checkpoint, model, env, renewal))
         model.set_logger(_logger(folder))
         try:
             model.learn(

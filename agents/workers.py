@@ -52,6 +52,17 @@ class Workers:
         """Begin every stack from its plan's seed; return observations `[N, L, F]`."""
         return _merged(self._ask("reset"), self._shares)
 
+    def replace(self, index: int, plan: StackPlan) -> Tensor:
+        """Put a stack of `plan` in the place of one; return its first observations `[N, L, F]`."""
+        answers = self._processes.ask([
+            ("replace", (share.index(index), plan) if index in share else None)
+            for share in self._shares
+        ])  # fmt: skip
+        observation: Tensor
+        (observation,) = [value for answer in answers for value in _unpack(answer)]
+        self.layers[index] = observation.shape[1]
+        return observation
+
     def step_async(self, actions: Sequence[Tensor]) -> None:
         """Send one decision `[N, L]` of every stack."""
         self._processes.send([
@@ -114,19 +125,28 @@ def share_out(costs: Sequence[float], count: int) -> list[list[int]]:
 
 def _build(plans: Sequence[StackPlan]) -> Answer:
     """Build one process's stacks; return what answers for them."""
-    stacks = [Stack(plan.entry.task, plan.entry.lanes, plan.entry.settings) for plan in plans]
-    return partial(_answer, stacks, plans)
+    return partial(_answer, [_stack(plan) for plan in plans], list(plans))
 
 
-def _answer(stacks: list[Stack], plans: Sequence[StackPlan], message: tuple[str, Any]) -> bytes:
+def _stack(plan: StackPlan) -> Stack:
+    return Stack(plan.entry.task, plan.entry.lanes, plan.entry.settings)
+
+
+def _answer(stacks: list[Stack], plans: list[StackPlan], message: tuple[str, Any]) -> bytes:
     return _pack(_values(stacks, plans, *message))
 
 
-def _values(stacks: list[Stack], plans: Sequence[StackPlan], word: str, payload: Any) -> list[Any]:
+def _values(stacks: list[Stack], plans: list[StackPlan], word: str, payload: Any) -> list[Any]:
     if word == "layers":
         return [len(stack.layers) for stack in stacks]
     if word == "reset":
         return [stack.reset(plan.seed) for stack, plan in zip(stacks, plans, strict=True)]
+    if word == "replace":
+        if payload is None:
+            return []
+        place, plan = payload
+        stacks[place], plans[place] = _stack(plan), plan
+        return [stacks[place].reset(plan.seed)]
     if word == "step":
         pairs = zip(stacks, payload, strict=True)
         return [vars(stack.step(torch.from_numpy(actions))) for stack, actions in pairs]

@@ -89,7 +89,15 @@ def sample_spec(seed: int) -> FamilySpec:
 
 def family_specs(seed: int, count: int) -> list[FamilySpec]:
     """Draw `count` specs with architectures and optimizers in even shares."""
-    return [_draw(numpy_generator(seed, "family specs", turn), turn) for turn in range(count)]
+    return [family_spec(seed, turn) for turn in range(count)]
+
+
+def family_spec(seed: int, turn: int, generation: int = 0) -> FamilySpec:
+    """Draw spec `turn` of a mix, or the `generation`-th of its kind that takes its place."""
+    names = (turn, generation) if generation else (turn,)
+    spec = _draw(numpy_generator(seed, "family specs", *names), turn)
+    # Three is prime to their number: every kind comes by every optimizer.
+    return replace(spec, optimizer=_OPTIMIZERS[(turn + 3 * generation) % len(_OPTIMIZERS)])
 
 
 def held_out_specs() -> list[FamilySpec]:

@@ -1,0 +1,69 @@
+"""Stacks that give way to others: everything else goes on, and the agent fits the new mix."""
+
+import numpy as np
+import pytest
+
+from agents.algorithms import build_algorithm
+from agents.config import PPOConfig, TrainConfig
+from agents.curriculum import plan_stack, plan_stacks
+from agents.renewal import Renewal
+from agents.slots import SlotVecEnv
+from agents.workers import Workers
+
+CONFIG = TrainConfig(
+    stacks=2, slots=12, workers=2, fine_tuning=False, ppo=PPOConfig(n_steps=4, minibatches=2)
+)
+
+
+@pytest.fixture
+def env() -> SlotVecEnv:
+    plans = plan_stacks(CONFIG)
+    workers = Workers(plans, CONFIG.workers)
+    yield SlotVecEnv(workers, plans, discrete=False)
+    workers.close()
+
+
+def _act(env: SlotVecEnv) -> np.ndarray:
+    env.step_async(np.full(env.num_envs, 0.1, np.float32))
+    observation, *_ = env.step_wait()
+    return observation
+
+
+def test_the_other_stack_goes_on_and_the_new_one_begins(env: SlotVecEnv) -> None:
+    env.reset()
+    for _ in range(3):
+        before = _act(env)
+    lanes = len(env.returns)
+    returns, lengths = env.returns.copy(), env.lengths.copy()
+    here, new = env.replace(0, plan_stack(CONFIG, 0, 1))
+    assert here == slice(0, len(before) - (env.num_envs - len(new)))
+    assert env.num_envs == len(new) + len(before) - here.stop
+    kept = lanes - int((env.trainings[: len(new)].max() + 1) - (len(env.returns) - lanes))
+    assert np.array_equal(env.returns[-kept:], returns[-kept:])
+    assert np.array_equal(env.lengths[-kept:], lengths[-kept:])
+    assert (env.lengths[:-kept] == 0).all()
+    after = _act(env)
+    assert after.shape == (env.num_envs, before.shape[1])
+    assert (env.lengths[-kept:] == lengths[-kept:] + 1).all()
+
+
+def test_every_kind_stays_and_fine_tuning_gives_way_less_often() -> None:
+    config = TrainConfig()
+    first = plan_stacks(config)
+    for index, plan in enumerate(first):
+        later = plan_stack(config, index, 1)
+        assert later.spec.architecture == plan.spec.architecture
+        assert later.spec != plan.spec
+        assert later.seed != plan.seed
+    optimizers = {plan_stack(config, 0, turn).spec.optimizer for turn in range(10)}
+    assert optimizers == {"adam", "adamw", "sgd", "rmsprop"}
+
+
+def test_the_agent_fits_the_new_mix(env: SlotVecEnv) -> None:
+    model = build_algorithm(CONFIG, env)
+    renewal = Renewal(CONFIG, env, model)
+    for rollouts in range(1, 4):
+        renewal.after(rollouts)
+        model.learn(4 * env.num_envs, reset_num_timesteps=rollouts == 1)
+        assert len(model.rollout_buffer.observations) == 4 * env.num_envs
+    assert renewal.generations == [2, 1]
