@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 from agents.features import check_groups
+from lr_env.action import PRETRAINED_CEILING
 from lr_env.errors import InvalidArgumentError, UnknownNameError
 
 ALGORITHMS = ("ppo", "dqn")
@@ -96,6 +98,8 @@ class TrainConfig:
     """Feature groups that the agent does not see (agents/features.py), for ablations."""
     action_mode: str = "incremental"
     """What actions do: incremental (a step) or residual (a place in the envelope)."""
+    ceiling: float = PRETRAINED_CEILING
+    """Relative change of a pretrained layer by one update that no action goes beyond; 0: any."""
     schedules: str = "mixed"
     """Base schedules of the trainings: mixed or constant."""
     fine_tuning: bool = True
@@ -131,6 +135,8 @@ class TrainConfig:
                 raise InvalidArgumentError(f"{name} must be above zero, not {value}.")
         if self.renew_every < 0:
             raise InvalidArgumentError(f"renew_every must be at least 0, not {self.renew_every}.")
+        if not 0.0 <= self.ceiling < math.inf:
+            raise InvalidArgumentError(f"ceiling must be at least 0, not {self.ceiling}.")
         if not 0.0 <= self.averaging < 1.0:
             raise InvalidArgumentError(f"averaging must be in [0, 1), not {self.averaging}.")
         if self.seed < 0:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -21,10 +23,16 @@ DISCRETE_ACTIONS = (-1.0, -0.25, 0.0, 0.25, 1.0)
 CAUTIOUS_RELATIVE_RATE = 3e-4
 """Relative change of a layer's weights by the first update of a cautious start."""
 
+PRETRAINED_CEILING = 3e-3
+"""Relative change of a pretrained layer's weights by one update that no action goes beyond."""
+
 
 @dataclass(frozen=True)
 class Envelope:
     """How actions in [-1, 1] move a layer's log2 scale z: lr = base * 2^z, |z| <= z_max.
+
+    What a network lost of its pretraining it seldom learns again: where there is a ceiling, no
+    action raises a pretrained layer's rate above it, and above where the layer started.
 
     Attributes:
         z_max: half-width of the envelope, octaves.
@@ -32,6 +40,8 @@ class Envelope:
         max_step: largest move of one incremental decision, octaves.
         z_init: where z starts: `zero` (the base schedule) or `cautious` (where one update
             changes the layer's weights by 0.0003 of their size, as near as the envelope allows).
+        ceiling: most that the first update may be raised to change of a pretrained layer,
+            relative to its weights; None for no such limit.
 
     Raises:
         InvalidArgumentError, UnknownNameError: a value out of range.
@@ -41,6 +51,7 @@ class Envelope:
     mode: ActionMode = "incremental"
     max_step: float = 2.0
     z_init: InitialScale = "cautious"
+    ceiling: float | None = PRETRAINED_CEILING
 
     def __post_init__(self) -> None:
         if not 0.0 < self.z_max <= 20.0:
@@ -51,12 +62,17 @@ class Envelope:
             raise UnknownNameError("action mode", str(self.mode), ("incremental", "residual"))
         if self.z_init not in ("zero", "cautious"):
             raise UnknownNameError("z_init", str(self.z_init), ("zero", "cautious"))
+        if self.ceiling is not None and not 0.0 < self.ceiling < math.inf:
+            raise InvalidArgumentError(f"ceiling must be above 0 or None, not {self.ceiling}.")
 
-    def move(self, z: Tensor, action: Tensor) -> Tensor:
-        """Return z `[..., L]` after `action` `[..., L]`; a zero incremental action keeps it."""
+    def move(self, z: Tensor, action: Tensor, top: Tensor) -> Tensor:
+        """Return z `[..., L]` after `action` `[..., L]`, at most `top` `[..., L]`.
+
+        A zero incremental action keeps it.
+        """
         action = action.clamp(-1.0, 1.0)
         target = z + self.max_step * action if self.mode == "incremental" else self.z_max * action
-        return target.clamp(-self.z_max, self.z_max)
+        return target.clamp(-self.z_max, self.z_max).minimum(top)
 
     def start(self, relative_rate: Tensor) -> Tensor:
         """Return the first z `[..., L]` from the relative rate at z = 0 `[..., L]`.
@@ -65,9 +81,25 @@ class Envelope:
         """
         if self.z_init == "zero":
             return torch.zeros_like(relative_rate)
-        wanted = (CAUTIOUS_RELATIVE_RATE / relative_rate.clamp(min=1e-30)).log2()
-        wanted = wanted.clamp(-self.z_max, self.z_max)
-        return torch.where(relative_rate > 0, wanted, torch.zeros_like(wanted))
+        return self._scale_for(CAUTIOUS_RELATIVE_RATE, relative_rate, torch.zeros_like)
+
+    def top(self, relative_rate: Tensor, pretrained: Tensor) -> Tensor:
+        """Return the highest z `[..., L]` that actions reach.
+
+        `relative_rate` is that at z = 0 `[..., L]`, `pretrained` 1 or 0 for each layer `[L]`.
+        """
+        highest = torch.full_like(relative_rate, self.z_max)
+        if self.ceiling is None:
+            return highest
+        limit = self._scale_for(self.ceiling, relative_rate, lambda _: highest)
+        return torch.where(pretrained > 0, limit.maximum(self.start(relative_rate)), highest)
+
+    def _scale_for(
+        self, wanted: float, relative_rate: Tensor, unknown: Callable[[Tensor], Tensor]
+    ) -> Tensor:
+        """Return the z at which the first update would change `wanted` of a layer's weights."""
+        scale = (wanted / relative_rate.clamp(min=1e-30)).log2().clamp(-self.z_max, self.z_max)
+        return torch.where(relative_rate > 0, scale, unknown(scale))
 
 
 def decode_discrete(action: Tensor) -> Tensor:

@@ -13,7 +13,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lr_env import decisions
-from lr_env.action import DISCRETE_ACTIONS, ActionMode, Envelope, InitialScale, read_action
+from lr_env.action import (
+    DISCRETE_ACTIONS,
+    PRETRAINED_CEILING,
+    ActionMode,
+    Envelope,
+    InitialScale,
+    read_action,
+)
 from lr_env.errors import InvalidArgumentError, ModelError
 from lr_env.inner_loop import InnerLoop, check_start
 from lr_env.instances import BaseRate, Instance, build_task, check_base_lr, draw_instance
@@ -50,6 +57,8 @@ class LayerwiseLREnv(gymnasium.Env[Observation, Action]):
         z_max: half-width of the envelope around the base schedule, octaves.
         max_step: largest incremental move, octaves.
         z_init: `zero` or `cautious`.
+        ceiling: most that an action may let one update change of a pretrained layer, relative to
+            its weights; None for no such limit.
         reward_kind: `potential` or `progress`.
         gamma: discount that the potential is shaped with.
         validation_samples: validation samples that the reward is measured on.
@@ -85,6 +94,7 @@ class LayerwiseLREnv(gymnasium.Env[Observation, Action]):
         z_max: float = 10.0,
         max_step: float = 2.0,
         z_init: InitialScale = "zero",
+        ceiling: float | None = PRETRAINED_CEILING,
         reward_kind: RewardKind = "potential",
         gamma: float = 0.99,
         validation_samples: int = 256,
@@ -120,7 +130,7 @@ class LayerwiseLREnv(gymnasium.Env[Observation, Action]):
         self._steps_per_action = steps_per_action
         self._batch_size = batch_size
         self._discrete = discrete
-        self._envelope = Envelope(z_max, action_mode, max_step, z_init)
+        self._envelope = Envelope(z_max, action_mode, max_step, z_init, ceiling)
         self._reward_kind: RewardKind = reward_kind
         self._gamma = gamma
         self._validation_samples = validation_samples

@@ -64,6 +64,7 @@ class Instruments:
         self._table = LayerTable.of(self.layers, self._dtype)
         self._memory = Memory.empty((), len(self.layers), self._table.size)
         self._z = torch.zeros_like(self._table.size)
+        self._top = torch.full_like(self._z, envelope.z_max)
 
     @property
     def decision_due(self) -> bool:
@@ -117,13 +118,14 @@ class Instruments:
                 signals.raw, self._memory.direction, signals.reference_lr, self._table
             )
             self._z = self.envelope.start(nominal)
+            self._top = self.envelope.top(nominal, self._table.pretrained)
             signals = replace(signals, z=self._z)
         self._losses.clear()
         return features(self._memory, signals, self._table)
 
     def act(self, action: Tensor) -> None:
         """Take the decision `action` `[L]`, in [-1, 1]."""
-        self._z = self.envelope.move(self._z, action.to(self._z))
+        self._z = self.envelope.move(self._z, action.to(self._z), self._top)
         self._next_decision += self.interval()
 
     def interval(self) -> int:
@@ -215,6 +217,7 @@ class Instruments:
             "step": self.step,
             "next_decision": self._next_decision,
             "z": self._z.clone(),
+            "top": self._top.clone(),
             "memory": dict(vars(self._memory)),
             "losses": [loss.clone() for loss in self._losses],
             "validation_loss": self._validation_loss,
@@ -232,6 +235,8 @@ class Instruments:
         self.step = int(state["step"])
         self._next_decision = int(state["next_decision"])
         self._z = state["z"].clone()
+        # States from before there was a ceiling have none.
+        self._top = state.get("top", self._top).clone()
         self._memory = Memory(**state["memory"])
         self._losses = [loss.clone() for loss in state["losses"]]
         self._validation_loss = float(state["validation_loss"])

@@ -131,6 +131,7 @@ def make_card(
         "z_max": envelope.z_max,
         "max_step": envelope.max_step,
         "z_init": envelope.z_init,
+        "ceiling": envelope.ceiling,
         **about,
     }
 
@@ -206,6 +207,8 @@ def _envelope(card: Mapping[str, Any]) -> Envelope:
             mode=card["action_mode"],
             max_step=float(card["max_step"]),
             z_init=card["z_init"],
+            # Policies from before there was a ceiling were trained without one.
+            ceiling=card.get("ceiling"),
         )
     except (KeyError, TypeError, ValueError, LrEnvError) as error:
         raise PolicyError(f"its card describes no usable action envelope: {error}.") from error

@@ -206,7 +206,11 @@ def _settings(chosen: Mapping[str, Any], total_steps: int) -> StackSettings:
         schedules=(chosen["base_schedule"],),
         total_steps=total_steps,
         envelope=Envelope(
-            chosen["z_max"], chosen["action_mode"], chosen["max_step"], chosen["z_init"]
+            chosen["z_max"],
+            chosen["action_mode"],
+            chosen["max_step"],
+            chosen["z_init"],
+            chosen["ceiling"],
         ),
         validation_seen=float(chosen["observe_validation"]),
         **{name: chosen[name] for name in same},

@@ -16,7 +16,7 @@ from lr_env.instances import draw_instance
 from lr_env.policy import FrozenPolicy
 from lr_env.randomness import IsolatedTorchRandomness, torch_generator
 from lr_env.schedules import cosine
-from tests.toys import ToyTask, make_policy
+from tests.toys import HalfPretrainedTask, ToyTask, make_policy
 
 STEPS, INTERVAL, SEED = 45, 3, 13
 BASE = 0.02
@@ -40,6 +40,7 @@ def run_env(policy: FrozenPolicy, **arguments) -> tuple[list[list[float]], Layer
         z_max=envelope.z_max,
         max_step=envelope.max_step,
         z_init=envelope.z_init,
+        ceiling=envelope.ceiling,
         action_mode=envelope.mode,
     )
     observation, _ = env.reset(seed=SEED)
@@ -56,12 +57,13 @@ def run_plainly(
     make_optimizer: Callable[[nn.Module], torch.optim.Optimizer],
     *,
     architecture: str = "mlp",
+    kind: type[ToyTask] = ToyTask,
     make_scheduler=None,
     before_step: Callable[[nn.Module], None] = lambda model: None,
 ) -> Plain:
     """Train as a user would; `rates` are those seen at every decision, before it is taken."""
     instance = draw_instance(gymnasium.utils.seeding.np_random(SEED)[0], BASE)
-    task = ToyTask(instance.seed, architecture)
+    task = kind(instance.seed, architecture)
     with IsolatedTorchRandomness(instance.seed, "model").use():
         model = task.build_model()
     optimizer = make_optimizer(model)
@@ -73,6 +75,7 @@ def run_plainly(
         total_steps=STEPS,
         steps_per_action=INTERVAL,
         steps_per_epoch=task.steps_per_epoch(task.batch_size),
+        pretrained=task.is_pretrained,
     )
     generator = torch_generator(instance.seed, "batches")
     rates: list[list[float]] = []
@@ -120,6 +123,14 @@ def test_same_rates_and_weights(optimizer: str, architecture: str) -> None:
     rates, env = run_env(policy, optimizer=optimizer, task=lambda s: ToyTask(s, architecture))
     plain = run_plainly(policy, OPTIMIZERS[optimizer], architecture=architecture)
     assert_same(rates, env, plain)
+
+
+def test_same_rates_under_the_ceiling_of_a_pretrained_layer() -> None:
+    policy = make_policy(envelope=Envelope(ceiling=4e-4))
+    rates, env = run_env(policy, task=HalfPretrainedTask)
+    assert_same(rates, env, run_plainly(policy, OPTIMIZERS["adam"], kind=HalfPretrainedTask))
+    free, _ = run_env(policy, task=ToyTask)
+    assert max(row[0] for row in rates) < max(row[0] for row in free)
 
 
 @pytest.mark.parametrize("discrete", [False, True])

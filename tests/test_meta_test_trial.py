@@ -25,7 +25,7 @@ from tests.toys import ToyTask, make_policy
 
 RATES, SEEDS, STEPS = (1e-3, 1e-2), (11, 5, 8), 20
 POLICY = make_policy()
-WIDEST = Envelope(z_max=20.0, mode="residual", z_init="zero")
+WIDEST = Envelope(z_max=20.0, mode="residual", z_init="zero", ceiling=None)
 SETTINGS = StackSettings(total_steps=STEPS, steps_per_action=4, envelope=POLICY.envelope)
 LAYERS = group_layers(ToyTask().build_model())
 

@@ -10,11 +10,12 @@ from lr_env.action import Envelope
 from lr_env.env import LayerwiseLREnv
 from lr_env.errors import InvalidArgumentError
 from lr_env.stack import Stack, StackSettings, TaskFactory
-from tests.toys import ToyTask
+from tests.toys import HalfPretrainedTask, ToyTask
 
 LANES, SEED, STEPS = 3, 7, 60
 LAYERNORM = partial(ToyTask, architecture="layernorm")
 BATCHNORM = partial(ToyTask, architecture="batchnorm")
+PRETRAINED = partial(HalfPretrainedTask, architecture="layernorm")
 
 
 def _settings(optimizer: str, schedule: str, dtype: torch.dtype) -> StackSettings:
@@ -55,7 +56,9 @@ def _largest_gap(task: TaskFactory, settings: StackSettings, decisions: int) -> 
     return float(max(gaps)), ended
 
 
-@pytest.mark.parametrize("task", [LAYERNORM, BATCHNORM], ids=["layernorm", "batchnorm"])
+@pytest.mark.parametrize(
+    "task", [LAYERNORM, BATCHNORM, PRETRAINED], ids=["layernorm", "batchnorm", "pretrained"]
+)
 @pytest.mark.parametrize("optimizer", ["adam", "adamax", "adamw", "sgd", "rmsprop"])
 def test_lanes_equal_single_environments_in_float64(task: TaskFactory, optimizer: str) -> None:
     gap, ended = _largest_gap(task, _settings(optimizer, "linear", torch.float64), 50)

@@ -60,6 +60,13 @@ class ToyTask(TensorTask):
         return build_toy_model(self.architecture)
 
 
+class HalfPretrainedTask(ToyTask):
+    """The same; its first layer counts as pretrained."""
+
+    def is_pretrained(self, parameter_name: str) -> bool:
+        return parameter_name.startswith("0.")
+
+
 def make_policy(
     *, discrete: bool = False, seed: int = 0, envelope: Envelope | None = None
 ) -> FrozenPolicy:

@@ -40,7 +40,7 @@ from lr_env.randomness import derive_seed
 from lr_env.stack import Stack, StackSettings
 from lr_env.tasks.family import FamilyTask, build_network
 
-WIDEST = Envelope(z_max=20.0, mode="residual", z_init="zero")
+WIDEST = Envelope(z_max=20.0, mode="residual", z_init="zero", ceiling=None)
 SCHEDULE_STEPS = 300
 
 

@@ -40,6 +40,7 @@ class Stack:
         self._observer = Observer(self._trainings, settings.envelope.z_max)
         self.layers = self._trainings.layers
         self._z = self._trainings.raw.new_zeros((num, len(self.layers)))
+        self._top = torch.full_like(self._z, settings.envelope.z_max)
 
     @property
     def figures(self) -> Figures:
@@ -108,7 +109,9 @@ class Stack:
             if mask[lane] and seed is not None:
                 self._trainings.lanes.seed(lane, seed)
         relative = self._trainings.begin(rows)
-        self._z[rows] = self.settings.envelope.start(relative)
+        envelope = self.settings.envelope
+        self._z[rows] = envelope.start(relative)
+        self._top[rows] = envelope.top(relative, self._trainings.table.pretrained)
         self._observer.forget(rows)
         return self._observer.look(rows, self._z)
 
@@ -127,7 +130,7 @@ class Stack:
         if active is None:
             active = torch.ones(self.num, dtype=torch.bool)
         own, before = self._trainings, self.potential
-        moved = self.settings.envelope.move(self._z, action.to(self._z))
+        moved = self.settings.envelope.move(self._z, action.to(self._z), self._top)
         self._z = torch.where(active.unsqueeze(1), moved, self._z)
         diverged = own.advance(self._z.exp2(), active)
         after = self.potential
@@ -144,7 +147,11 @@ class Stack:
         Samples are left out: they come back from the instances' seeds.
         """
         state = self._trainings.state_dict()
-        state["own"] |= {"_z": self._z.clone(), "_observation": self._observer.latest.clone()}
+        state["own"] |= {
+            "_z": self._z.clone(),
+            "_top": self._top.clone(),
+            "_observation": self._observer.latest.clone(),
+        }
         return {**state, "memory": dict(vars(self._observer.memory))}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -153,3 +160,5 @@ class Stack:
         self._observer.memory = Memory(**state["memory"])
         self._observer.latest = state["own"]["_observation"].clone()
         self._z = state["own"]["_z"].clone()
+        # States from before there was a ceiling have none.
+        self._top = state["own"].get("_top", self._top).clone()
