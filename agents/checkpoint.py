@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import io
 import random
+from collections.abc import Callable
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from agents.exploration import SharedNoisePolicy, SlotDQN
 from agents.renewal import Renewal
 from agents.slots import SlotVecEnv
+from agents.workers import UNFIT
 from lr_env import files
 from lr_env.errors import LrEnvError
 
@@ -45,12 +46,16 @@ def save_checkpoint(
 
 
 def load_checkpoint(
-    path: Path, model: BaseAlgorithm, env: SlotVecEnv, renewal: Renewal
-) -> dict[str, Any]:
-    """Put `model`, its stacks and `env` where the checkpoint was taken; return its `extra`.
+    path: Path,
+    model: BaseAlgorithm,
+    env: SlotVecEnv,
+    renewal: Renewal,
+    restore: Callable[[dict[str, Any]], None],
+) -> None:
+    """Put `model`, its stacks and `env` where the checkpoint was taken; hand its `extra` to `restore`.
 
     Raises:
-        LrEnvError: the file cannot be read, or is of another run.
+        LrEnvError: the file cannot be read, or is of another run or layout.
     """
     try:
         state = torch.load(path, weights_only=True)
@@ -65,12 +70,10 @@ def load_checkpoint(
         (_load_ppo if isinstance(model, PPO) else _load_dqn)(model, state["algorithm"])
         env.load_state_dict(state["env"])
         _load_random_state(state["random"])
-        extra: dict[str, Any] = state["extra"]
-    except (OSError, RuntimeError, KeyError, ValueError, EOFError, UnpicklingError) as error:
-        raise LrEnvError(
-            f"Cannot resume from {path}: {str(error).splitlines()[0]}; begin a new run."
-        ) from error
-    return extra
+        restore(state["extra"])
+    except UNFIT as error:
+        reason = (str(error) or type(error).__name__).splitlines()[0].rstrip(".:")
+        raise LrEnvError(f"Cannot resume from {path}: {reason}; begin a new run.") from error
 
 
 def _ppo_state(model: PPO) -> dict[str, Any]:

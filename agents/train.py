@@ -53,7 +53,7 @@ def train(given: TrainConfig) -> FrozenPolicy:
         renewal = Renewal(config, env, model)
         monitor = Monitor(config, folder, env, renewal, console, about, began)
         if given.resume is not None and folder.checkpoint.exists():
-            monitor.restore(load_checkpoint(folder.checkpoint, model, env, renewal))
+            load_checkpoint(folder.checkpoint, model, env, renewal, monitor.restore)
         model.set_logger(_logger(folder))
         try:
             model.learn(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Sequence
 from functools import partial
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -12,6 +13,7 @@ from torch import Tensor
 
 from agents.curriculum import StackPlan
 from lr_env import scoring
+from lr_env.errors import InvalidArgumentError
 from lr_env.policy import FrozenPolicy
 from lr_env.processes import Answer, Processes
 from lr_env.stack import Outcome, Stack
@@ -21,6 +23,12 @@ SCORERS = {
     "identity": scoring.score_identity,
     "random": scoring.score_random,
 }
+
+UNFIT = (
+    AttributeError, EOFError, LookupError, OSError, RuntimeError, TypeError, UnpicklingError,
+    ValueError,
+)  # fmt: skip
+"""What is raised where a state that is cut off, or of another layout, is taken apart."""
 
 DIED = (
     "A worker process died (out of memory?): resume the run; if it dies again, begin one with "
@@ -156,9 +164,19 @@ def _values(stacks: list[Stack], plans: list[StackPlan], word: str, payload: Any
         return list(SCORERS[kind](FrozenPolicy(tensors, card), suite, seed))
     if word == "state":
         return [stack.state_dict() for stack in stacks]
-    for stack, state in zip(stacks, _unpack(payload), strict=True):
-        stack.load_state_dict(state)
+    _load(stacks, payload)
     return []
+
+
+def _load(stacks: list[Stack], states: bytes) -> None:
+    try:
+        for stack, state in zip(stacks, _unpack(states), strict=True):
+            stack.load_state_dict(state)
+    except UNFIT as error:
+        # Any other error would end this process.
+        raise InvalidArgumentError(
+            f"the state of its stacks is of another layout ({error})"
+        ) from error
 
 
 def _pack(value: Any) -> bytes:
