@@ -22,6 +22,7 @@ from agents.renewal import Renewal
 from agents.run_folder import RunFolder
 from agents.slots import SlotVecEnv
 from agents.workers import Workers
+from lr_env import files
 from lr_env.command_line import run_command
 from lr_env.policy import FrozenPolicy
 from lr_env.provenance import code_revision, command_line
@@ -34,9 +35,6 @@ def train(given: TrainConfig) -> FrozenPolicy:
     console = Console()
     config, folder = _open(given)
     plans = plan_stacks(config)
-    folder = folder or RunFolder.create(config, plans)
-    console.print(f"Run folder: {folder.path}", soft_wrap=True)
-    console.print(f"To go on after an interruption: RESUME={folder.path}", soft_wrap=True)
     # A fixed number, since sums over threads are rounded in another order; the networks are so
     # small that a second thread costs more in waiting than it computes.
     torch.set_num_threads(1)
@@ -44,6 +42,10 @@ def train(given: TrainConfig) -> FrozenPolicy:
     try:
         env = SlotVecEnv(workers, plans, config.algo == "dqn", seen_features(config.features_off))
         model = build_algorithm(config, env)
+        # Not before: RESUME=latest would find a run that was refused.
+        folder = folder or RunFolder.create(config, plans)
+        console.print(f"Run folder: {folder.path}", soft_wrap=True)
+        console.print(f"To go on after an interruption: RESUME={folder.path}", soft_wrap=True)
         about = {
             "config": config.to_dict(),
             "command": command_line(),
@@ -71,6 +73,8 @@ def train(given: TrainConfig) -> FrozenPolicy:
 
 def _open(given: TrainConfig) -> tuple[TrainConfig, RunFolder | None]:
     if given.resume is None:
+        # Said at once, and not after the stacks were made.
+        files.ensure_folder(given.out)
         return given, None
     folder = RunFolder.find(given.resume, given.out)
     config = folder.config()

@@ -7,15 +7,17 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from matplotlib.figure import Figure
+from stable_baselines3 import PPO
 
 from agents import held_out, monitor
 from agents.config import DQNConfig, PPOConfig, TrainConfig
 from agents.train import main, train
-from lr_env.errors import LrEnvError
+from lr_env.errors import InvalidArgumentError, LrEnvError
 from lr_env.policy import FrozenPolicy
 from lr_env.scoring import Entry
 from lr_env.stack import StackSettings
@@ -23,12 +25,14 @@ from tests.toys import ToyTask
 
 ROOT = Path(__file__).parent.parent
 SMALL = {"stacks": 2, "slots": 12, "workers": 1, "score_every": 100, "hidden": (8, 8)}
-PPO = PPOConfig(n_steps=4, minibatches=2, n_epochs=2)
-DQN = DQNConfig(buffer_size=2000, batch_size=32, gradient_steps=2)
+SHORT_PPO = PPOConfig(n_steps=4, minibatches=2, n_epochs=2)
+SHORT_DQN = DQNConfig(buffer_size=2000, batch_size=32, gradient_steps=2)
 
 
 def _config(out: Path, algo: str = "ppo", **changes: object) -> TrainConfig:
-    return TrainConfig(**{**SMALL, "ppo": PPO, "dqn": DQN, "algo": algo, "out": out, **changes})
+    return TrainConfig(
+        **{**SMALL, "ppo": SHORT_PPO, "dqn": SHORT_DQN, "algo": algo, "out": out, **changes}
+    )
 
 
 def _only_run(out: Path) -> Path:
@@ -130,6 +134,32 @@ def test_mistakes_are_answered_in_one_line(
     said = capsys.readouterr().err
     assert words in said
     assert said.count("\n") == 1
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_the_algorithm_refuses_is_no_run_to_resume(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: Any) -> None:
+        raise InvalidArgumentError("No.")
+
+    monkeypatch.setattr("agents.train.build_algorithm", refuse)
+    with pytest.raises(InvalidArgumentError, match=r"No\."):
+        train(_config(tmp_path))
+    with pytest.raises(InvalidArgumentError, match="no run under"):
+        train(_config(tmp_path, resume="latest"))
+
+
+def test_the_record_is_there_before_any_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def learn(self: PPO, *_: Any, **__: Any) -> None:
+        assert (_only_run(tmp_path) / "run.json").exists()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(PPO, "learn", learn)
+    with pytest.raises(KeyboardInterrupt):
+        train(_config(tmp_path))
 
 
 def test_going_on_with_a_finished_run_keeps_a_better_last_policy(
