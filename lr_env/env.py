@@ -22,7 +22,7 @@ from lr_env.action import (
     read_action,
 )
 from lr_env.errors import InvalidArgumentError, ModelError
-from lr_env.inner_loop import InnerLoop, check_start
+from lr_env.inner_loop import InnerLoop, check_start, check_validation_samples
 from lr_env.instances import BaseRate, Instance, build_task, check_base_lr, draw_instance
 from lr_env.instruments import Instruments
 from lr_env.observation import BOUND, FEATURES
@@ -106,10 +106,7 @@ class LayerwiseLREnv(gymnasium.Env[Observation, Action]):
             raise InvalidArgumentError(
                 f"render_mode is 'rgb_array', 'ansi' or None, not {render_mode!r}."
             )
-        if validation_samples < 1:
-            raise InvalidArgumentError(
-                f"validation_samples must be at least 1, not {validation_samples}."
-            )
+        check_validation_samples(validation_samples)
         if task_arguments and not isinstance(task, str):
             raise InvalidArgumentError("task_arguments are for a task that is given by its name.")
         check_reward(reward_kind, gamma)

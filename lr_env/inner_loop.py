@@ -141,6 +141,12 @@ def validation_batches(samples: int, available: int) -> tuple[int, int]:
     return samples // count, count
 
 
+def check_validation_samples(samples: int) -> None:
+    """Raise InvalidArgumentError unless a loss can be measured on so many samples."""
+    if samples < 1:
+        raise InvalidArgumentError(f"validation_samples must be at least 1, not {samples}.")
+
+
 def check_precision_and_batch(dtype: torch.dtype, batch_size: int) -> None:
     """Raise InvalidArgumentError unless trainings can have this dtype and batch size."""
     if batch_size < 1:

@@ -9,9 +9,12 @@ from typing import Any
 import torch
 
 from lr_env.action import Envelope
-from lr_env.instances import BaseRate
-from lr_env.reward import RewardKind
-from lr_env.schedules import Schedule
+from lr_env.decisions import check_horizon
+from lr_env.errors import InvalidArgumentError
+from lr_env.inner_loop import check_validation_samples
+from lr_env.instances import BaseRate, check_base_lr
+from lr_env.reward import RewardKind, check_reward
+from lr_env.schedules import Schedule, resolve_schedule
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,9 @@ class StackSettings:
         dtype: of the trainings.
         compile: whether to compile the hot functions (seconds at the start, a C++ compiler) and
             to work in blocks, with as many threads as PyTorch has.
+
+    Raises:
+        InvalidArgumentError, UnknownNameError: one that no stack could use, whatever its task.
     """
 
     optimizer: str = "adam"
@@ -55,3 +61,24 @@ class StackSettings:
     epochs_seen: float = 1.0
     dtype: torch.dtype = torch.float32
     compile: bool = False
+
+    def __post_init__(self) -> None:
+        horizons = self.total_steps
+        if not isinstance(horizons, tuple):
+            horizons = (horizons, horizons)
+        for horizon in horizons:
+            check_horizon(horizon, self.steps_per_action)
+        if len(horizons) != 2 or horizons[0] > horizons[1]:
+            raise InvalidArgumentError(
+                f"total_steps is a number or a range (low, high) of them, not {self.total_steps!r}."
+            )
+        if not self.schedules:
+            raise InvalidArgumentError(
+                "schedules holds at least one base schedule, 'constant' say, and not none."
+            )
+        for schedule in self.schedules:
+            resolve_schedule(schedule)
+        check_validation_samples(self.validation_samples)
+        check_reward(self.reward_kind, self.gamma)
+        for rate in (self.base_lr, *(self.lane_rates or ())):
+            check_base_lr(rate)

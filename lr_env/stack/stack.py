@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from lr_env.observation import Memory
-from lr_env.reward import check_reward, potential, reward
+from lr_env.reward import potential, reward
 from lr_env.stack.figures import Figures, Outcome
 from lr_env.stack.observer import Observer
 from lr_env.stack.settings import StackSettings
@@ -33,7 +33,6 @@ class Stack:
     """
 
     def __init__(self, task: TaskFactory, num: int, settings: StackSettings) -> None:
-        check_reward(settings.reward_kind, settings.gamma)
         self.num = num
         self.settings = settings
         self._trainings = Trainings(task, num, settings)

@@ -12,7 +12,7 @@ from torch import Tensor
 from lr_env import decisions
 from lr_env.errors import InvalidArgumentError
 from lr_env.inner_loop import check_precision_and_batch, check_start, validation_batches
-from lr_env.instances import Instance, check_base_lr
+from lr_env.instances import Instance
 from lr_env.layers import LayerTable, group_layers
 from lr_env.observation import relative_rates
 from lr_env.randomness import IsolatedTorchRandomness
@@ -50,7 +50,6 @@ class Trainings:
     """
 
     def __init__(self, task: TaskFactory, num: int, settings: StackSettings) -> None:
-        check_base_lr(settings.base_lr)
         _check_lane_rates(settings.lane_rates, num)
         if num < 1:
             raise InvalidArgumentError(f"A stack has at least 1 training, not {num}.")
@@ -218,5 +217,3 @@ def _check_lane_rates(rates: tuple[float, ...] | None, num: int) -> None:
         raise InvalidArgumentError(
             f"lane_rates holds a rate for each of the {num} lanes, not {len(rates)}."
         )
-    for rate in rates or ():
-        check_base_lr(rate)
