@@ -184,6 +184,33 @@ def test_an_interrupted_training_goes_on_as_if_it_had_not_been(
         assert ours.learning_rates == pytest.approx(theirs.learning_rates, rel=1e-5)
 
 
+def test_the_checkpoint_is_the_one_that_the_arguments_name(
+    tmp_path: Path, policy: FrozenPolicy
+) -> None:
+    _, whole = train(tmp_path / "a", policy, save_strategy="steps", save_steps=5)
+    # Another training's checkpoint of the same step, where one would be looked for.
+    train(tmp_path / "b", policy, save_strategy="steps", save_steps=5, learning_rate=0.1)
+    first = tmp_path / "moved"
+    (tmp_path / "a" / "checkpoint-5").rename(first)
+    settings = arguments(tmp_path / "b", resume_from_checkpoint=str(first))
+
+    def resume(path: str) -> list[Any]:
+        callback = LRControllerCallback(policy, z_max=4.0)
+        trainer = transformers.Trainer(
+            build(), settings, train_dataset=rows(), callbacks=[callback]
+        )
+        with IsolatedTorchRandomness(0, "trainer").use():
+            trainer.train(resume_from_checkpoint=path)
+        assert callback.controller is not None
+        return callback.controller.history
+
+    assert whole.controller is not None
+    for ours, theirs in zip(resume(str(first)), whole.controller.history, strict=True):
+        assert ours.learning_rates == pytest.approx(theirs.learning_rates, rel=1e-5)
+    # A path of another step is left over from an earlier resume.
+    assert len(resume(str(tmp_path / "b" / "checkpoint-10"))) == len(whole.controller.history)
+
+
 def test_a_checkpoint_without_the_controller_is_refused(
     tmp_path: Path, policy: FrozenPolicy
 ) -> None:

@@ -27,6 +27,8 @@ if find_spec("torchvision") is not None:
     import_torchvision()
 
 STATE_FILE = "lr_controller.pt"
+TRAINER_STATE_NAME = "trainer_state.json"
+"""The Trainer's own name of it; importing it from there takes seconds."""
 NO_LOSS = (
     "The model returned no loss to the Trainer, as with label smoothing or a compute_loss_func of "
     "your own: let the model compute its loss from the labels, or use LRController in a loop of "
@@ -149,7 +151,7 @@ class LRControllerCallback(TrainerCallback):  # type: ignore[misc]
         )
         self._tap = LossTap(model)
         if state.global_step > 0:
-            self._resume(_checkpoint(args, state))
+            self._resume(_resumed_checkpoint(args, state) / STATE_FILE)
 
     def on_pre_optimizer_step(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **given: Any
@@ -165,7 +167,7 @@ class LRControllerCallback(TrainerCallback):  # type: ignore[misc]
         if self.controller is not None and self._tap is not None and not args.save_only_model:
             buffer = io.BytesIO()
             torch.save(self.controller.state_dict(), buffer)
-            files.write_bytes(_checkpoint(args, state), buffer.getvalue())
+            files.write_bytes(_checkpoint(args, state) / STATE_FILE, buffer.getvalue())
 
     def on_train_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **given: Any
@@ -189,7 +191,8 @@ class LRControllerCallback(TrainerCallback):  # type: ignore[misc]
             self._release()
             raise ModelError(
                 f"The training is resumed, but {path} is not there: resume from a checkpoint that "
-                "was saved with this callback, or begin anew."
+                "was saved with this callback (give one outside output_dir to TrainingArguments, "
+                "too, as resume_from_checkpoint), or begin anew."
             ) from error
         self.controller.load_state_dict(saved)
 
@@ -215,4 +218,21 @@ def _loaded_from_checkpoint(model: nn.Module) -> Callable[[str], bool]:
 
 
 def _checkpoint(args: TrainingArguments, state: TrainerState) -> Path:
-    return Path(str(args.output_dir)) / f"checkpoint-{state.global_step}" / STATE_FILE
+    return Path(str(args.output_dir)) / f"checkpoint-{state.global_step}"
+
+
+def _resumed_checkpoint(args: TrainingArguments, state: TrainerState) -> Path:
+    """Return the folder that the training goes on from, as far as a callback is told.
+
+    The Trainer keeps what `train` was given to itself; scripts hand it the arguments' own path,
+    which is believed where it is a checkpoint of this step.
+    """
+    named = args.resume_from_checkpoint
+    if isinstance(named, str):
+        try:
+            known = TrainerState.load_from_json(str(Path(named) / TRAINER_STATE_NAME))
+        except (OSError, ValueError, TypeError):
+            known = None
+        if known is not None and known.global_step == state.global_step:
+            return Path(named)
+    return _checkpoint(args, state)
