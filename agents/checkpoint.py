@@ -52,7 +52,7 @@ def load_checkpoint(
     renewal: Renewal,
     restore: Callable[[dict[str, Any]], None],
 ) -> None:
-    """Put `model`, its stacks and `env` where the checkpoint was taken; hand its `extra` to `restore`.
+    """Put `model`, its stacks and `env` where the checkpoint was taken; hand on its `extra`.
 
     Raises:
         LrEnvError: the file cannot be read, or is of another run or layout.

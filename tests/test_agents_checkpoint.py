@@ -13,6 +13,7 @@ from agents.algorithms import build_algorithm
 from agents.checkpoint import load_checkpoint, save_checkpoint
 from agents.config import PPOConfig, TrainConfig
 from agents.curriculum import plan_stacks
+from agents.renewal import Renewal
 from agents.slots import SlotVecEnv
 from agents.workers import Workers
 from lr_env.errors import LrEnvError
@@ -22,7 +23,7 @@ EXTRA = {"seconds": 3.0}
 
 
 @pytest.fixture(scope="module")
-def agent() -> Iterator[tuple[BaseAlgorithm, SlotVecEnv]]:
+def agent() -> Iterator[tuple[BaseAlgorithm, SlotVecEnv, Renewal]]:
     config = TrainConfig(stacks=1, slots=6, hidden=(4,), ppo=PPOConfig(n_steps=2, minibatches=2))
     plans = plan_stacks(config)
     env = SlotVecEnv(Workers(plans, 1), plans, discrete=False)
@@ -30,7 +31,7 @@ def agent() -> Iterator[tuple[BaseAlgorithm, SlotVecEnv]]:
         model = build_algorithm(config, env)
         model._last_obs = env.reset()
         model._last_episode_starts = np.ones(env.num_envs, dtype=bool)
-        yield model, env
+        yield model, env, Renewal(config, env, model)
     finally:
         env.close()
 
@@ -54,7 +55,7 @@ CHANGES: dict[str, Callable[[dict[str, Any]], Any]] = {
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
 def test_a_checkpoint_of_another_layout_is_one_sentence(
     change: Callable[[dict[str, Any]], Any],
-    agent: tuple[BaseAlgorithm, SlotVecEnv],
+    agent: tuple[BaseAlgorithm, SlotVecEnv, Renewal],
     tmp_path: Path,
 ) -> None:
     path = tmp_path / "checkpoint.pt"

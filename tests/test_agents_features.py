@@ -11,7 +11,7 @@ from agents.features import FEATURE_GROUPS, seen_features
 from agents.train import train
 from lr_env.errors import UnknownNameError
 from lr_env.observation import FEATURES
-from tests.test_agents_train import PPO, SMALL, _quick_scores  # noqa: F401
+from tests.test_agents_train import SHORT_PPO, SMALL, _quick_scores  # noqa: F401
 
 
 def test_every_group_names_features_that_there_are() -> None:
@@ -22,7 +22,12 @@ def test_every_group_names_features_that_there_are() -> None:
 
 def test_without_its_own_features_all_layers_act_as_one(tmp_path: Path) -> None:
     config = TrainConfig(
-        **SMALL, ppo=PPO, out=tmp_path, steps=200, features_off=("layer",), action_mode="residual"
+        **SMALL,
+        ppo=SHORT_PPO,
+        out=tmp_path,
+        steps=200,
+        features_off=("layer",),
+        action_mode="residual",
     )  # type: ignore[arg-type]
     policy = train(config)
     assert policy.envelope.mode == "residual"
