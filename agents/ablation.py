@@ -36,7 +36,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "potential-based reward": {"reward": "potential"},
     "constant base schedules": {"schedules": "constant"},
     "no fine-tuning": {"fine_tuning": False},
-    "no ceiling on pretrained layers": {"ceiling": 0.0},
+    "no ceiling": {"ceiling": 0.0},
     "the last weights": {"averaging": 0.0},
     "the plan's settings": {"preset": "plan"},
     "discount 0.99": {"gamma": 0.99},

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from agents.features import check_groups
-from lr_env.action import PRETRAINED_CEILING
 from lr_env.errors import InvalidArgumentError, UnknownNameError
 
 ALGORITHMS = ("ppo", "dqn")
@@ -98,8 +97,8 @@ class TrainConfig:
     """Feature groups that the agent does not see (agents/features.py), for ablations."""
     action_mode: str = "incremental"
     """What actions do: incremental (a step) or residual (a place in the envelope)."""
-    ceiling: float = PRETRAINED_CEILING
-    """Relative change of a pretrained layer by one update that no action goes beyond; 0: any."""
+    ceiling: float = 1.0
+    """On what actions may let one update change, in multiples of the usual limits; 0: none."""
     schedules: str = "mixed"
     """Base schedules of the trainings: mixed or constant."""
     fine_tuning: bool = True

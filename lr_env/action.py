@@ -24,15 +24,17 @@ CAUTIOUS_RELATIVE_RATE = 3e-4
 """Relative change of a layer's weights by the first update of a cautious start."""
 
 PRETRAINED_CEILING = 3e-3
-"""Relative change of a pretrained layer's weights by one update that no action goes beyond."""
+"""Relative change of a pretrained layer's weights by one update, where the ceiling is 1."""
 
 
 @dataclass(frozen=True)
 class Envelope:
     """How actions in [-1, 1] move a layer's log2 scale z: lr = base * 2^z, |z| <= z_max.
 
-    What a network lost of its pretraining it seldom learns again: where there is a ceiling, no
-    action raises a pretrained layer's rate above it, and above where the layer started.
+    Under a ceiling no action raises a rate so far that the first update would change more than
+    1 / L of a layer's weights, relative to their size: a network's output changes by a product
+    over its L layers (deep relative trust: Bernstein et al. 2020). Of a pretrained layer it is 0.003 at
+    most, since what a network lost of its pretraining it seldom learns again.
 
     Attributes:
         z_max: half-width of the envelope, octaves.
@@ -40,8 +42,7 @@ class Envelope:
         max_step: largest move of one incremental decision, octaves.
         z_init: where z starts: `zero` (the base schedule) or `cautious` (where one update
             changes the layer's weights by 0.0003 of their size, as near as the envelope allows).
-        ceiling: most that the first update may be raised to change of a pretrained layer,
-            relative to its weights; None for no such limit.
+        ceiling: that many times these limits; None for none.
 
     Raises:
         InvalidArgumentError, UnknownNameError: a value out of range.
@@ -51,7 +52,7 @@ class Envelope:
     mode: ActionMode = "incremental"
     max_step: float = 2.0
     z_init: InitialScale = "cautious"
-    ceiling: float | None = PRETRAINED_CEILING
+    ceiling: float | None = 1.0
 
     def __post_init__(self) -> None:
         if not 0.0 < self.z_max <= 20.0:
@@ -84,18 +85,23 @@ class Envelope:
         return self._scale_for(CAUTIOUS_RELATIVE_RATE, relative_rate, torch.zeros_like)
 
     def top(self, relative_rate: Tensor, pretrained: Tensor) -> Tensor:
-        """Return the highest z `[..., L]` that actions reach.
+        """Return the highest z `[..., L]` that actions reach; where a layer starts, at least.
 
         `relative_rate` is that at z = 0 `[..., L]`, `pretrained` 1 or 0 for each layer `[L]`.
         """
         highest = torch.full_like(relative_rate, self.z_max)
         if self.ceiling is None:
             return highest
-        limit = self._scale_for(self.ceiling, relative_rate, lambda _: highest)
-        return torch.where(pretrained > 0, limit.maximum(self.start(relative_rate)), highest)
+        share = 1.0 / relative_rate.shape[-1]
+        limits = torch.where(pretrained > 0, min(share, PRETRAINED_CEILING), share)
+        top = self._scale_for(self.ceiling * limits, relative_rate, lambda _: highest)
+        return top.maximum(self.start(relative_rate))
 
     def _scale_for(
-        self, wanted: float, relative_rate: Tensor, unknown: Callable[[Tensor], Tensor]
+        self,
+        wanted: float | Tensor,
+        relative_rate: Tensor,
+        unknown: Callable[[Tensor], Tensor],
     ) -> Tensor:
         """Return the z at which the first update would change `wanted` of a layer's weights."""
         scale = (wanted / relative_rate.clamp(min=1e-30)).log2().clamp(-self.z_max, self.z_max)

@@ -15,7 +15,6 @@ from torch import Tensor
 from lr_env import decisions
 from lr_env.action import (
     DISCRETE_ACTIONS,
-    PRETRAINED_CEILING,
     ActionMode,
     Envelope,
     InitialScale,
@@ -57,8 +56,8 @@ class LayerwiseLREnv(gymnasium.Env[Observation, Action]):
         z_max: half-width of the envelope around the base schedule, octaves.
         max_step: largest incremental move, octaves.
         z_init: `zero` or `cautious`.
-        ceiling: most that an action may let one update change of a pretrained layer, relative to
-            its weights; None for no such limit.
+        ceiling: on what actions may let one update change of a layer, in multiples of 1 / L of
+            its weights (0.003 if it is pretrained); None for none.
         reward_kind: `potential` or `progress`.
         gamma: discount that the potential is shaped with.
         validation_samples: validation samples that the reward is measured on.
@@ -94,7 +93,7 @@ class LayerwiseLREnv(gymnasium.Env[Observation, Action]):
         z_max: float = 10.0,
         max_step: float = 2.0,
         z_init: InitialScale = "zero",
-        ceiling: float | None = PRETRAINED_CEILING,
+        ceiling: float | None = 1.0,
         reward_kind: RewardKind = "potential",
         gamma: float = 0.99,
         validation_samples: int = 256,

@@ -40,11 +40,11 @@ def test_actions_beyond_one_count_as_one(mode: str) -> None:
 
 
 @pytest.mark.parametrize("mode", ["incremental", "residual"])
-def test_pretrained_layers_are_not_raised_above_the_ceiling(mode: str) -> None:
+def test_layers_are_not_raised_above_their_ceiling(mode: str) -> None:
     envelope = Envelope(z_max=10.0, mode=mode, max_step=20.0, z_init="cautious")
-    nominal = torch.full((3,), 4.0 * PRETRAINED_CEILING)
+    nominal = torch.tensor([4.0 * PRETRAINED_CEILING, 4.0 * PRETRAINED_CEILING, 8.0 / 3.0])
     top = envelope.top(nominal, torch.tensor([1.0, 1.0, 0.0]))
-    torch.testing.assert_close(top, torch.tensor([-2.0, -2.0, 10.0]))
+    torch.testing.assert_close(top, torch.tensor([-2.0, -2.0, -3.0]))
     start = envelope.start(nominal)
     assert (envelope.move(start, torch.ones(3), top) == top).all()
     assert (envelope.move(start, -torch.ones(3), top) == -10.0).all()
@@ -62,6 +62,13 @@ def test_a_rate_of_its_own_above_the_ceiling_stays_and_is_not_raised() -> None:
 def test_without_a_ceiling_pretrained_layers_are_as_others() -> None:
     envelope = Envelope(z_max=4.0, ceiling=None)
     assert (envelope.top(torch.ones(2), torch.ones(2)) == 4.0).all()
+
+
+def test_a_layer_has_the_share_of_its_network_in_the_ceiling() -> None:
+    envelope = Envelope(z_init="cautious", ceiling=0.5)
+    for layers in (1, 4, 64):
+        top = envelope.top(torch.ones(2, layers), torch.zeros(layers))
+        torch.testing.assert_close(top, torch.full((2, layers), -1.0 - math.log2(layers)))
 
 
 def test_a_cautious_start_aims_at_one_relative_rate() -> None:

@@ -126,7 +126,7 @@ def test_same_rates_and_weights(optimizer: str, architecture: str) -> None:
 
 
 def test_same_rates_under_the_ceiling_of_a_pretrained_layer() -> None:
-    policy = make_policy(envelope=Envelope(ceiling=4e-4))
+    policy = make_policy(envelope=Envelope(ceiling=0.15))
     rates, env = run_env(policy, task=HalfPretrainedTask)
     assert_same(rates, env, run_plainly(policy, OPTIMIZERS["adam"], kind=HalfPretrainedTask))
     free, _ = run_env(policy, task=ToyTask)
@@ -137,7 +137,7 @@ def test_same_rates_under_the_ceiling_of_a_pretrained_layer() -> None:
 @pytest.mark.parametrize("mode", ["incremental", "residual"])
 @pytest.mark.parametrize("z_init", ["zero", "cautious"])
 def test_same_rates_for_every_kind_of_policy(discrete: bool, mode: str, z_init: str) -> None:
-    envelope = Envelope(z_max=8.0, mode=mode, max_step=0.5, z_init=z_init)
+    envelope = Envelope(z_max=8.0, mode=mode, max_step=0.5, z_init=z_init, ceiling=None)
     policy = make_policy(discrete=discrete, seed=3, envelope=envelope)
     rates, env = run_env(policy)
     assert_same(rates, env, run_plainly(policy, OPTIMIZERS["adam"]))
