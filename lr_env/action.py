@@ -33,8 +33,8 @@ class Envelope:
 
     Under a ceiling no action raises a rate so far that the first update would change more than
     1 / L of a layer's weights, relative to their size: a network's output changes by a product
-    over its L layers (deep relative trust: Bernstein et al. 2020). Of a pretrained layer it is 0.003 at
-    most, since what a network lost of its pretraining it seldom learns again.
+    over its L layers (deep relative trust, Bernstein et al. 2020). Of a pretrained layer it is
+    0.003 at most, since what a network lost of its pretraining it seldom learns again.
 
     Attributes:
         z_max: half-width of the envelope, octaves.
