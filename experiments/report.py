@@ -58,8 +58,8 @@ def write_report(folder: Path, summary: dict[str, Any], records: dict[str, list[
         "tuning": tables.tuning_table(summary),
         "trainer": tables.trainer_table(summary),
     }
-    files.write_text(folder / "report.md", _render("report.md.j2", about))
-    files.write_text(folder / "report.html", _render("report.html.j2", about))
+    files.write_text(folder / "report.md", render("report.md.j2", about))
+    files.write_text(folder / "report.html", render("report.html.j2", about))
 
 
 def _shown(beginnings: Sequence[str], pictures: dict[str, Picture]) -> dict[str, Picture]:
@@ -147,7 +147,8 @@ def _pictures(summary: dict[str, Any], records: dict[str, list[Record]]) -> dict
     return pictures
 
 
-def _render(template: str, about: dict[str, Any]) -> str:
+def render(template: str, about: dict[str, Any]) -> str:
+    """Return a template of this package, filled in; a name that it misses is an error."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES),
         autoescape=jinja2.select_autoescape(["html.j2"]),

@@ -1,0 +1,84 @@
+"""`python -m experiments.publish`: finished evaluations into `docs/results/`, with one table.
+
+Reports, pictures and summaries are copied; records stay where they are.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+
+from experiments.report import render
+from lr_env import files
+from lr_env.command_line import run_command
+from lr_env.errors import InvalidArgumentError
+
+SUMMARY = "summary.json"
+KEPT = ("report.md", SUMMARY)
+EVALUATIONS = Path("runs/eval")
+
+
+@dataclass(frozen=True)
+class PublishConfig:
+    """Copy the reports of finished evaluations and write a table of them all."""
+
+    runs: tuple[Path, ...] = ()
+    """Folders of evaluations; all that have a report under `runs/eval` if none is given."""
+    out: Path = Path("docs/results")
+    """Folder to publish in; evaluations published before stay, unless they are given again."""
+
+
+def publish(config: PublishConfig) -> Path:
+    """Publish and return the page with the table.
+
+    Raises:
+        InvalidArgumentError: a folder without a report.
+    """
+    given = config.runs or tuple(
+        sorted(path.parent for path in Path("runs/eval").glob("*/" + SUMMARY))
+    )
+    if not given:
+        raise InvalidArgumentError(
+            f"There is no report under {EVALUATIONS}: run `make eval` first."
+        )
+    for folder in given:
+        if not (folder / SUMMARY).is_file():
+            raise InvalidArgumentError(f"{folder} has no report: finish its evaluation first.")
+    for folder in given:
+        _copy(folder, config.out / folder.name)
+    page = config.out / "README.md"
+    files.write_text(page, _page(config.out))
+    Console().print(f"Published: {page}", soft_wrap=True)
+    return page
+
+
+def _copy(folder: Path, target: Path) -> None:
+    """Put report, summary and pictures of `folder` in the place of those that were there."""
+    pictures = sorted(folder.glob("*.png"))
+
+    def fill(fresh: Path) -> None:
+        for path in (*(folder / name for name in KEPT), *pictures):
+            shutil.copyfile(path, fresh / path.name)
+
+    files.write_folder(target, fill)
+
+
+def _page(folder: Path) -> str:
+    published = sorted(folder.glob(f"*/{SUMMARY}"))
+    summaries = {path.parent.name: json.loads(path.read_text()) for path in published}
+    return render("results.md.j2", {"summaries": summaries})
+
+
+def main() -> int:
+    """Run the command line; return the exit status."""
+    return run_command(
+        PublishConfig, publish, "python -m experiments.publish", "nothing was changed."
+    )
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,61 @@
+"""Published results: copies of finished reports and one page with a table of each."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from experiments.publish import PublishConfig, publish
+from lr_env.errors import InvalidArgumentError
+
+
+def _finished(folder: Path, accuracy: float) -> Path:
+    interval = {"mean": accuracy, "low": accuracy - 0.01, "high": accuracy + 0.01}
+    arm = {
+        "label": "Adam, fixed", "diverged": 1, "runs": 3, "seconds": 2.5,
+        "test": {"accuracy": interval, "loss": None},
+        "convergence": {"runs": 3, "reached": 2, "median_epochs": 1.5},
+    }  # fmt: skip
+    summary = {
+        "task": {
+            "name": "toy", "epochs": 2, "batch_size": 8,
+            "sizes": {"train": 3000, "validation": 20, "test": 30},
+        },
+        "scale": "quick", "seeds": 3, "device": "cpu", "date": "2026-11-25", "policy": None,
+        "target_accuracy": 0.8, "arms": {"adam": arm}, "provenance": {"command": "run it"},
+    }  # fmt: skip
+    folder.mkdir(parents=True)
+    (folder / "summary.json").write_text(json.dumps(summary))
+    (folder / "report.md").write_text("the report")
+    (folder / "curves.png").write_bytes(b"a picture")
+    (folder / "records").mkdir()
+    return folder
+
+
+def test_what_was_published_before_stays_and_what_is_given_again_is_replaced(
+    tmp_path: Path,
+) -> None:
+    out = tmp_path / "results"
+    one, other = _finished(tmp_path / "one", 0.7), _finished(tmp_path / "other", 0.9)
+    publish(PublishConfig((one,), out))
+    (one / "curves.png").rename(one / "rates.png")
+    page = publish(PublishConfig((one, other), out)).read_text()
+    names = {path.name for path in (out / "one").iterdir()}
+    assert names == {"report.md", "summary.json", "rates.png"}
+    assert page.count("## toy, scale quick") == 2
+    assert "3,000 training" in page
+    assert "| Adam, fixed | 0.7000 [0.6900, 0.7100] | not finite | 1.5 (1 of 3 never) |" in page
+    assert "[Report](other/report.md)" in page
+    assert publish(PublishConfig((other,), out)).read_text() == page
+
+
+def test_an_evaluation_that_is_not_finished_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InvalidArgumentError, match="finish its evaluation"):
+        publish(PublishConfig((tmp_path,), tmp_path / "results"))
+    assert not (tmp_path / "results").exists()
+
+
+def test_nothing_to_publish(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InvalidArgumentError, match="make eval"):
+        publish(PublishConfig())
