@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 import torch
 
+from lr_env.policy import FrozenPolicy
 from lr_env.tasks import register_task
-from tests.toys import ToyTask
+from tests.toys import ToyTask, make_policy
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -71,3 +72,10 @@ def encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session", autouse=True)
 def toy_task() -> None:
     register_task("toy", ToyTask)
+
+
+@pytest.fixture
+def policy(tmp_path: Path) -> FrozenPolicy:
+    """A policy of random weights, with the card of one that was saved."""
+    make_policy().save(tmp_path / "policy")
+    return FrozenPolicy.load(tmp_path / "policy")

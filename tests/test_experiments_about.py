@@ -1,0 +1,33 @@
+"""What a report says of policy and data."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from experiments.about import about_policy, policy_sentences, protocol
+from lr_env.policy import FrozenPolicy
+from tests.reports import agent_ahead, make
+
+
+@pytest.mark.parametrize("tasks", [None, [], "x", [1], [{"spec": 3}], [{"name": "toy"}]])
+def test_cards_of_any_content_are_described(policy: FrozenPolicy, tasks: Any) -> None:
+    policy.card.update(tasks=tasks, config=[], trained={"slot_decisions": "many", "seconds": True})
+    about = about_policy(policy, "toy")
+    assert about["slot_decisions"] is None
+    text = policy_sentences({"policy": about, "task": {"name": "toy"}})[0]
+    assert ("no test of transfer" in text) == (tasks == [{"name": "toy"}])
+    assert ("does not tell" in text) == (not tasks or tasks == "x")
+
+
+def test_the_family_itself_is_no_test_of_transfer(policy: FrozenPolicy) -> None:
+    policy.card["tasks"] = [{"name": "0-mlp-adam", "spec": {"architecture": "mlp"}}]
+    assert about_policy(policy, "family")["saw_task"] is True
+    assert about_policy(policy, "titanic")["saw_task"] is False
+
+
+def test_protocol_names_the_data(policy: FrozenPolicy) -> None:
+    summary, _ = make(policy, agent_ahead)
+    summary["task"].update(source="titanic", hash="abc")
+    assert protocol(summary)[-1] == "Data: source titanic, hash abc."

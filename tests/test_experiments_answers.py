@@ -1,0 +1,78 @@
+"""The answers to a sceptic's questions follow from the summary."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from experiments.answers import Answer, answers
+from experiments.report import write_report
+from lr_env.policy import FrozenPolicy
+from tests.reports import Record, agent_behind, make, record
+
+
+def asked(summary: dict[str, Any], records: dict[str, list[Record]]) -> dict[str, Answer]:
+    return {answer.question: answer for answer in answers(summary, records)}
+
+
+def test_questions_come_in_a_sceptic_s_order(tmp_path: Path, policy: FrozenPolicy) -> None:
+    summary, records = make(policy, agent_behind)
+    write_report(tmp_path, summary, records)
+    order = list(asked(summary, records))
+    assert [question.split()[0] for question in order] == [
+        "Does", "Does", "How", "What", "What", "What", "Where",
+    ]  # fmt: skip
+    for name in ("report.md", "report.html"):
+        text = (tmp_path / name).read_text().replace("&#39;", "'")
+        places = [text.index(f"{index + 1}. {question}") for index, question in enumerate(order)]
+        assert places == sorted(places)
+
+
+def test_against_a_tuned_schedule(policy: FrozenPolicy) -> None:
+    summary, records = make(policy, agent_behind, "adam adam-cosine@best agent agent-narrow@best")
+    answer = asked(summary, records)["Does it beat a tuned schedule?"]
+    assert answer.lines[0] == (
+        "Adam, cosine, tuned: 0.003 was the best of 9 trials on validation data. The agent had "
+        "none."
+    )
+    assert answer.table is not None
+    assert {cells[0].small for cells in answer.table.rows} == {("minus Adam, cosine, tuned",)}
+    costs = asked(summary, records)["What did it cost?"]
+    assert "Frozen agent: 25% of its 2.0 s" in costs.lines[0]
+    assert costs.lines[0].endswith("no trials beforehand.")
+    assert costs.lines[1].endswith("the trials of its schedule beforehand.")
+    assert costs.table is not None
+    assert [cells[-1].text for cells in costs.table.rows] == ["none", "9, 77 s", "none", "9, 77 s"]
+
+
+def test_nothing_tuned_is_said(policy: FrozenPolicy) -> None:
+    summary, records = make(policy, agent_behind, "adam adam-cosine agent")
+    answer = asked(summary, records)["Does it beat a tuned schedule?"]
+    assert answer.lines[0].startswith("No arm was tuned here")
+    assert "Frozen agent against Adam, cosine: " in answer.lines[1]
+
+
+def test_bad_base_rates_are_no_rivals(tmp_path: Path, policy: FrozenPolicy) -> None:
+    def by_rate(arm: str, seed: int) -> Record:
+        own = {"adam@1e-05": 0.2, "agent@1e-05": 0.7}.get(arm, 0.8)
+        return record(arm, seed, own + 0.01 * seed, 0.4, 4)
+
+    summary, records = make(policy, by_rate, "adam adam@1e-5 agent agent@1e-5")
+    write_report(tmp_path, summary, records)
+    assert {row["baseline"] for row in summary["differences"]} == {"adam"}
+    answer = asked(summary, records)["What happens from a bad base rate?"]
+    assert answer.lines == [
+        "Adam, fixed: test accuracy from 0.2200 to 0.8200 over 2 base rates.",
+        "Frozen agent: test accuracy from 0.7200 to 0.8200 over 2 base rates.",
+    ]
+    assert (tmp_path / "base-rates.png").exists()
+    summary, _ = make(policy, by_rate, "adam@1e-5 agent@1e-5")
+    assert {row["baseline"] for row in summary["differences"]} == {"adam@1e-05"}
+
+
+def test_what_it_did_to_the_layers(policy: FrozenPolicy) -> None:
+    summary, records = make(policy, agent_behind)
+    (line,) = asked(summary, records)["What did it do to each layer, and when?"].lines
+    assert "2 decisions over 2 layers" in line
+    assert "begins at 0.01, is highest with 0.01 after 0% of the steps and ends at 0.0001" in line
+    assert "at most a factor of 10 apart" in line
