@@ -98,7 +98,8 @@ class TrainConfig:
     action_mode: str = "incremental"
     """What actions do: incremental (a step) or residual (a place in the envelope)."""
     ceiling: float = 1.0
-    """On what actions may let one update change, in multiples of the usual limits; 0: none."""
+    """Of the policy that is exported, in multiples of the usual limits; 0: none. The trainings
+    have none: an agent that can do no harm does not learn what harm is (docs/LOG.md)."""
     schedules: str = "mixed"
     """Base schedules of the trainings: mixed or constant."""
     fine_tuning: bool = True

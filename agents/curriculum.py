@@ -89,12 +89,9 @@ def plan_stack(config: TrainConfig, index: int, generation: int = 0) -> StackPla
 
 
 def envelope(config: TrainConfig, narrow: bool = False) -> Envelope:
-    """Return the envelope that the agent works in, or the narrow one around recipes."""
-    return replace(
-        NARROW if narrow else WIDE,
-        mode=config.action_mode,  # type: ignore[arg-type]
-        ceiling=config.ceiling or None,
-    )
+    """Return the envelope that the agent learns in, or the narrow one around recipes."""
+    wanted = NARROW if narrow else WIDE
+    return replace(wanted, mode=config.action_mode, ceiling=None)  # type: ignore[arg-type]
 
 
 def _turns(config: TrainConfig) -> list[int]:

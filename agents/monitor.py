@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -111,7 +112,7 @@ class Monitor(BaseCallback):
             return freeze(
                 self.model,
                 name,
-                envelope(self.config),
+                replace(envelope(self.config), ceiling=self.config.ceiling or None),
                 {**self._about, "trained": trained},
                 seen_features(self.config.features_off),
             )

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from experiments import runs
 from experiments.arms import parse_arms
-from experiments.records import RecordFile
+from experiments.records import RecordFile, behaviour
 from experiments.runs import RunSpec, fingerprint
 from lr_env.action import Envelope
 from lr_env.errors import InvalidArgumentError
@@ -138,3 +139,12 @@ def test_a_new_policy_does_not_touch_the_baselines(tmp_path: Path) -> None:
     spec = replace(SPEC, arm=ADAM)
     first, second = policy(tmp_path), policy(tmp_path, seed=1)
     assert fingerprint(spec, TASK, first) == fingerprint(spec, TASK, second)
+
+
+def test_a_record_depends_on_everything_that_the_envelope_is() -> None:
+    names = {"mode": "action_mode"}
+    for field in fields(Envelope):
+        name = names.get(field.name, field.name)
+        card = {"weights_sha256": "a", name: 1.0}
+        policy = SimpleNamespace(card=card)
+        assert behaviour(policy) == card  # type: ignore[arg-type]
