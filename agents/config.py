@@ -73,8 +73,9 @@ class TrainConfig:
     """Folder that run folders are made in."""
     name: str | None = None
     """Name on the exported policy's card; the run folder's name if not given."""
-    preset: str = "measured"
-    """Discount and learning rate: measured (0.999, 1e-3), or the experiment plan's (0.99, 1e-4)."""
+    preset: str | None = None
+    """Discount and learning rate: measured (0.999, 1e-3; the default of PPO), or the experiment
+    plan's (0.99, 1e-4; the default of DQN, on which nothing else was measured)."""
     gamma: float | None = None
     """Discount; the preset's if not given."""
     learning_rate: float | None = None
@@ -120,7 +121,7 @@ class TrainConfig:
     def __post_init__(self) -> None:
         if self.algo not in ALGORITHMS:
             raise UnknownNameError("algorithm", self.algo, ALGORITHMS)
-        if self.preset not in PRESETS:
+        if self.preset is not None and self.preset not in PRESETS:
             raise UnknownNameError("preset", self.preset, tuple(PRESETS))
         check_groups(self.features_off)
         if self.action_mode not in ("incremental", "residual"):
@@ -148,15 +149,20 @@ class TrainConfig:
         return DEFAULT_STEPS[self.algo] if self.steps is None else self.steps
 
     @property
+    def _preset(self) -> dict[str, float]:
+        own = "measured" if self.algo == "ppo" else "plan"
+        return PRESETS[own if self.preset is None else self.preset]
+
+    @property
     def resolved_gamma(self) -> float:
         """The discount, given or the preset's."""
-        return PRESETS[self.preset]["gamma"] if self.gamma is None else self.gamma
+        return self._preset["gamma"] if self.gamma is None else self.gamma
 
     @property
     def resolved_learning_rate(self) -> float:
         """The agent's learning rate, given or the preset's."""
         given = self.learning_rate
-        return PRESETS[self.preset]["learning_rate"] if given is None else given
+        return self._preset["learning_rate"] if given is None else given
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values; discount and learning rate as they come to be."""
