@@ -38,9 +38,7 @@ def publish(config: PublishConfig) -> Path:
     Raises:
         InvalidArgumentError: a folder without a report.
     """
-    given = config.runs or tuple(
-        sorted(path.parent for path in Path("runs/eval").glob("*/" + SUMMARY))
-    )
+    given = config.runs or tuple(sorted(path.parent for path in EVALUATIONS.glob(f"*/{SUMMARY}")))
     if not given:
         raise InvalidArgumentError(
             f"There is no report under {EVALUATIONS}: run `make eval` first."
