@@ -30,18 +30,21 @@ def rate_trajectories(policy: FrozenPolicy) -> Figure:
         settings = replace(entry.settings(), envelope=policy.envelope)
         trial = run_trial(entry.task, settings, RATES, [SEED], follow(policy))
         for column, panel in enumerate(row):
-            _draw(panel, entry, trial, column)
+            _draw(panel, entry, policy, trial, column)
     for panel in axes[-1]:
         panel.set_xlabel("step")
     figure.supylabel("learning rate by layer (pretrained: dashed; base: dotted)")
     return figure
 
 
-def _draw(panel: Axes, entry: MetaTestEntry, trial: Trial, column: int) -> None:
+def _draw(
+    panel: Axes, entry: MetaTestEntry, policy: FrozenPolicy, trial: Trial, column: int
+) -> None:
+    own = [policy.envelope.factor(step, entry.total_steps) for step in trial.steps.tolist()]
     for index, layer in enumerate(trial.layers):
         panel.step(
             trial.steps.numpy(),
-            trial.rates[:, column, 0, index].exp2().numpy(),
+            trial.rates[:, column, 0, index].exp2().numpy() * own,
             where="post",
             color=COLOURS.get(layer.kind.name.lower(), "#8C8C8C"),
             alpha=0.4 + 0.6 * layer.depth,

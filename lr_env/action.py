@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -13,15 +12,21 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lr_env.errors import InvalidArgumentError, UnknownNameError
+from lr_env.schedules import SCHEDULES
 
 ActionMode = Literal["incremental", "residual"]
-InitialScale = Literal["zero", "cautious"]
+InitialScale = Literal["zero", "cautious", "calibrated"]
+STARTS: tuple[InitialScale, ...] = ("zero", "cautious", "calibrated")
 
 DISCRETE_ACTIONS = (-1.0, -0.25, 0.0, 0.25, 1.0)
 """What the five discrete actions mean as continuous ones; number 2 changes nothing."""
 
 CAUTIOUS_RELATIVE_RATE = 3e-4
 """Relative change of a layer's weights by the first update of a cautious start."""
+
+CALIBRATED_TRAVEL, CALIBRATED_LEAST, CALIBRATED_PRETRAINED = 20.0, 1e-2, 3e-3
+"""Relative change of a layer's weights by an update at a calibrated start: the first over the
+number of updates, but at least the second; the third where the layer is pretrained."""
 
 PRETRAINED_CEILING = 3e-3
 """Relative change of a pretrained layer's weights by one update, where the ceiling is 1."""
@@ -40,9 +45,11 @@ class Envelope:
         z_max: half-width of the envelope, octaves.
         mode: `incremental` adds `max_step * action` to z; `residual` sets z = z_max * action.
         max_step: largest move of one incremental decision, octaves.
-        z_init: where z starts: `zero` (the base schedule) or `cautious` (where one update
-            changes the layer's weights by 0.0003 of their size, as near as the envelope allows).
+        z_init: where z starts: `zero` (the base schedule), or as near as the envelope allows to
+            where one update changes the layer's weights by 0.0003 of their size (`cautious`), or
+            by 20 / total_steps of it, 0.01 at least and 0.003 where pretrained (`calibrated`).
         ceiling: that many times these limits; None for none.
+        schedule: name of the envelope's own schedule, a factor on the base schedule.
 
     Raises:
         InvalidArgumentError, UnknownNameError: a value out of range.
@@ -53,6 +60,7 @@ class Envelope:
     max_step: float = 2.0
     z_init: InitialScale = "cautious"
     ceiling: float | None = 1.0
+    schedule: str = "constant"
 
     def __post_init__(self) -> None:
         if not 0.0 < self.z_max <= 20.0:
@@ -61,10 +69,26 @@ class Envelope:
             raise InvalidArgumentError(f"max_step must be in (0, 20] octaves, not {self.max_step}.")
         if self.mode not in ("incremental", "residual"):
             raise UnknownNameError("action mode", str(self.mode), ("incremental", "residual"))
-        if self.z_init not in ("zero", "cautious"):
-            raise UnknownNameError("z_init", str(self.z_init), ("zero", "cautious"))
+        if self.z_init not in STARTS:
+            raise UnknownNameError("z_init", str(self.z_init), STARTS)
+        if self.schedule not in SCHEDULES:
+            raise UnknownNameError("schedule", str(self.schedule), SCHEDULES)
         if self.ceiling is not None and not 0.0 < self.ceiling < math.inf:
             raise InvalidArgumentError(f"ceiling must be above 0 or None, not {self.ceiling}.")
+
+    def around(self, z_max: float | None, z_init: InitialScale | None) -> Envelope:
+        """Return this envelope with another width and start; its own where None.
+
+        One that starts at the base schedule has no schedule of its own: a zero action keeps what
+        is there.
+        """
+        z_init = self.z_init if z_init is None else z_init
+        return replace(
+            self,
+            z_max=self.z_max if z_max is None else z_max,
+            z_init=z_init,
+            schedule="constant" if z_init == "zero" else self.schedule,
+        )
 
     def move(self, z: Tensor, action: Tensor, top: Tensor) -> Tensor:
         """Return z `[..., L]` after `action` `[..., L]`, at most `top` `[..., L]`.
@@ -75,37 +99,44 @@ class Envelope:
         target = z + self.max_step * action if self.mode == "incremental" else self.z_max * action
         return target.clamp(-self.z_max, self.z_max).minimum(top)
 
-    def start(self, relative_rate: Tensor) -> Tensor:
-        """Return the first z `[..., L]` from the relative rate at z = 0 `[..., L]`.
+    def factor(self, step: int, total_steps: int) -> float:
+        """Return the factor of the envelope's own schedule on the base schedule."""
+        return SCHEDULES[self.schedule](step, total_steps)
 
-        Where the relative rate is unknown (0), z starts at 0.
+    def begin(
+        self, relative_rate: Tensor, pretrained: Tensor, total_steps: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Return the first z and the highest that actions reach, both `[..., L]`.
+
+        `relative_rate` is that at z = 0 `[..., L]`, 0 where it is not known: z starts at 0 there,
+        and has no ceiling. `pretrained` is 1 or 0 for each layer `[L]`, `total_steps` the budget
+        `[...]`.
         """
+        limits = self._limits(relative_rate, pretrained)
+        if self.z_init == "cautious":
+            wanted = torch.full_like(relative_rate, CAUTIOUS_RELATIVE_RATE)
+        else:
+            share = CALIBRATED_TRAVEL / total_steps.to(relative_rate)
+            spread = share.clamp(min=CALIBRATED_LEAST).unsqueeze(-1).expand_as(relative_rate)
+            wanted = torch.where(pretrained > 0, CALIBRATED_PRETRAINED, spread).minimum(limits)
+        start = self._scale_for(wanted, relative_rate, 0.0)
         if self.z_init == "zero":
-            return torch.zeros_like(relative_rate)
-        return self._scale_for(CAUTIOUS_RELATIVE_RATE, relative_rate, torch.zeros_like)
+            start = torch.zeros_like(start)
+        # Where a layer starts, at least: a zero action keeps it.
+        return start, self._scale_for(limits, relative_rate, self.z_max).maximum(start)
 
-    def top(self, relative_rate: Tensor, pretrained: Tensor) -> Tensor:
-        """Return the highest z `[..., L]` that actions reach; where a layer starts, at least.
-
-        `relative_rate` is that at z = 0 `[..., L]`, `pretrained` 1 or 0 for each layer `[L]`.
-        """
-        highest = torch.full_like(relative_rate, self.z_max)
+    def _limits(self, relative_rate: Tensor, pretrained: Tensor) -> Tensor:
+        """Return how much of each layer the first update may change `[..., L]`."""
         if self.ceiling is None:
-            return highest
+            return torch.full_like(relative_rate, math.inf)
         share = 1.0 / relative_rate.shape[-1]
-        limits = torch.where(pretrained > 0, min(share, PRETRAINED_CEILING), share)
-        top = self._scale_for(self.ceiling * limits, relative_rate, lambda _: highest)
-        return top.maximum(self.start(relative_rate))
+        own = torch.where(pretrained > 0, min(share, PRETRAINED_CEILING), share)
+        return (self.ceiling * own).to(relative_rate).expand_as(relative_rate)
 
-    def _scale_for(
-        self,
-        wanted: float | Tensor,
-        relative_rate: Tensor,
-        unknown: Callable[[Tensor], Tensor],
-    ) -> Tensor:
+    def _scale_for(self, wanted: Tensor, relative_rate: Tensor, unknown: float) -> Tensor:
         """Return the z at which the first update would change `wanted` of a layer's weights."""
         scale = (wanted / relative_rate.clamp(min=1e-30)).log2().clamp(-self.z_max, self.z_max)
-        return torch.where(relative_rate > 0, scale, unknown(scale))
+        return scale.masked_fill(relative_rate <= 0, unknown)
 
 
 def decode_discrete(action: Tensor) -> Tensor:

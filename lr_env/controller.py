@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 import weakref
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +55,9 @@ class LRController:
         optimizer.zero_grad()
     ```
 
+    A policy may have a schedule of its own (`controller.policy.envelope.schedule`), which comes on
+    top of whatever scheduler there is: use one of them. With `z_init="zero"` it has none.
+
     It works in the optimizer's step hooks: the rates stand in the optimizer for the length of a
     step, then its own come back, so that schedulers and checkpoints never see them.
 
@@ -67,7 +70,8 @@ class LRController:
         steps_per_action: steps from decision to decision; `max(1, total_steps // 200)` if None.
         z_max: half-width of the envelope around the optimizer's own rate, octaves; the
             policy's if None. Ten where nobody knows the rate, two on top of a proven recipe.
-        z_init: `cautious` or `zero`; the policy's if None.
+        z_init: `calibrated`, `cautious` or `zero` (the optimizer's own rate, without the policy's
+            own schedule); the policy's if None.
         pretrained: whether the weights are pretrained, or a function of the parameter's name.
 
     Raises:
@@ -105,11 +109,7 @@ class LRController:
                 if steps_per_action is None
                 else steps_per_action
             ),
-            envelope=replace(
-                envelope,
-                z_max=envelope.z_max if z_max is None else z_max,
-                z_init=envelope.z_init if z_init is None else z_init,
-            ),
+            envelope=envelope.around(z_max, z_init),
             steps_per_epoch=steps_per_epoch,
             is_pretrained=pretrained if callable(pretrained) else lambda name: pretrained,
         )

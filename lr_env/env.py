@@ -55,9 +55,10 @@ class LayerwiseLREnv(gymnasium.Env[Observation, Action]):
         action_mode: `incremental` or `residual`.
         z_max: half-width of the envelope around the base schedule, octaves.
         max_step: largest incremental move, octaves.
-        z_init: `zero` or `cautious`.
+        z_init: `zero`, `cautious` or `calibrated`; see `Envelope`.
         ceiling: on what actions may let one update change of a layer, in multiples of 1 / L of
             its weights (0.003 if it is pretrained); None for none.
+        envelope_schedule: name of a schedule that the envelope adds to the base schedule.
         reward_kind: `potential` or `progress`.
         gamma: discount that the potential is shaped with.
         validation_samples: validation samples that the reward is measured on.
@@ -94,6 +95,7 @@ class LayerwiseLREnv(gymnasium.Env[Observation, Action]):
         max_step: float = 2.0,
         z_init: InitialScale = "zero",
         ceiling: float | None = 1.0,
+        envelope_schedule: str = "constant",
         reward_kind: RewardKind = "potential",
         gamma: float = 0.99,
         validation_samples: int = 256,
@@ -126,7 +128,7 @@ class LayerwiseLREnv(gymnasium.Env[Observation, Action]):
         self._steps_per_action = steps_per_action
         self._batch_size = batch_size
         self._discrete = discrete
-        self._envelope = Envelope(z_max, action_mode, max_step, z_init, ceiling)
+        self._envelope = Envelope(z_max, action_mode, max_step, z_init, ceiling, envelope_schedule)
         self._reward_kind: RewardKind = reward_kind
         self._gamma = gamma
         self._validation_samples = validation_samples

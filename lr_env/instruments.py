@@ -117,8 +117,9 @@ class Instruments:
             nominal = relative_rates(
                 signals.raw, self._memory.direction, signals.reference_lr, self._table
             )
-            self._z = self.envelope.start(nominal)
-            self._top = self.envelope.top(nominal, self._table.pretrained)
+            self._z, self._top = self.envelope.begin(
+                nominal, self._table.pretrained, signals.total_steps
+            )
             signals = replace(signals, z=self._z)
         self._losses.clear()
         return features(self._memory, signals, self._table)
@@ -156,7 +157,10 @@ class Instruments:
         return torch.stack([loss.to(device) for loss in self._losses]).mean()
 
     def _scales(self) -> list[float]:
-        return self._z.exp2().tolist()
+        return (self._z.exp2() * self._factor()).tolist()
+
+    def _factor(self) -> float:
+        return self.envelope.factor(self.step, self.total_steps)
 
     def _signals(self) -> Signals:
         def scalar(value: float) -> Tensor:
@@ -172,7 +176,7 @@ class Instruments:
             step=scalar(self.step),
             total_steps=scalar(self.total_steps),
             interval=scalar(self.interval()),
-            base_lr=row(self._rates.base()),
+            base_lr=row(self._rates.base()) * self._factor(),
             reference_lr=row(self._rates.reference()),
             z=self._z,
             z_max=scalar(self.envelope.z_max),

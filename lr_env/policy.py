@@ -132,6 +132,7 @@ def make_card(
         "max_step": envelope.max_step,
         "z_init": envelope.z_init,
         "ceiling": envelope.ceiling,
+        "schedule": envelope.schedule,
         **about,
     }
 
@@ -209,6 +210,7 @@ def _envelope(card: Mapping[str, Any]) -> Envelope:
             z_init=card["z_init"],
             # Policies from before there was a ceiling were trained without one.
             ceiling=card.get("ceiling"),
+            schedule=card.get("schedule", "constant"),
         )
     except (KeyError, TypeError, ValueError, LrEnvError) as error:
         raise PolicyError(f"its card describes no usable action envelope: {error}.") from error

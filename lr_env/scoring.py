@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, replace
 import torch
 from torch import Tensor
 
+from lr_env.action import InitialScale
 from lr_env.policy import FrozenPolicy
 from lr_env.randomness import derive_seed, torch_generator
 from lr_env.stack import Stack, StackSettings, TaskFactory
@@ -121,8 +122,8 @@ def compare(
     )
 
 
-def _inside(entry: Entry, policy: FrozenPolicy, z_init: str) -> Entry:
-    envelope = replace(policy.envelope, z_init=z_init)  # type: ignore[arg-type]
+def _inside(entry: Entry, policy: FrozenPolicy, z_init: InitialScale) -> Entry:
+    envelope = policy.envelope.around(None, z_init)
     return replace(entry, settings=replace(entry.settings, envelope=envelope))
 
 

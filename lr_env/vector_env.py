@@ -211,6 +211,7 @@ def _settings(chosen: Mapping[str, Any], total_steps: int) -> StackSettings:
             chosen["max_step"],
             chosen["z_init"],
             chosen["ceiling"],
+            chosen["envelope_schedule"],
         ),
         validation_seen=float(chosen["observe_validation"]),
         **{name: chosen[name] for name in same},

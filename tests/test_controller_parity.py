@@ -41,6 +41,7 @@ def run_env(policy: FrozenPolicy, **arguments) -> tuple[list[list[float]], Layer
         max_step=envelope.max_step,
         z_init=envelope.z_init,
         ceiling=envelope.ceiling,
+        envelope_schedule=envelope.schedule,
         action_mode=envelope.mode,
     )
     observation, _ = env.reset(seed=SEED)
@@ -135,9 +136,10 @@ def test_same_rates_under_the_ceiling_of_a_pretrained_layer() -> None:
 
 @pytest.mark.parametrize("discrete", [False, True])
 @pytest.mark.parametrize("mode", ["incremental", "residual"])
-@pytest.mark.parametrize("z_init", ["zero", "cautious"])
+@pytest.mark.parametrize("z_init", ["zero", "cautious", "calibrated"])
 def test_same_rates_for_every_kind_of_policy(discrete: bool, mode: str, z_init: str) -> None:
-    envelope = Envelope(z_max=8.0, mode=mode, max_step=0.5, z_init=z_init, ceiling=None)
+    schedule = "linear" if z_init == "calibrated" else "constant"
+    envelope = Envelope(8.0, mode, 0.5, z_init, ceiling=None, schedule=schedule)
     policy = make_policy(discrete=discrete, seed=3, envelope=envelope)
     rates, env = run_env(policy)
     assert_same(rates, env, run_plainly(policy, OPTIMIZERS["adam"]))

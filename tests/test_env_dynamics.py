@@ -80,7 +80,7 @@ def test_zero_actions_are_plain_training_with_normalisation(architecture: str) -
         assert torch.equal(ours, theirs)
 
 
-@pytest.mark.parametrize("z_init", ["zero", "cautious"])
+@pytest.mark.parametrize("z_init", ["zero", "cautious", "calibrated"])
 def test_reset_moves_no_weight_and_leaves_the_optimizer_fresh(z_init: str) -> None:
     env = make_env(z_init=z_init)
     env.reset(seed=9)

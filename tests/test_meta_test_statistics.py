@@ -46,7 +46,7 @@ def records(agent: dict[str, Any], control: float = 2.0) -> dict[str, dict[str, 
     return {
         **dict.fromkeys(("fixed", "cosine", "linear", "cosine-tuning", "linear-tuning"), schedules),
         "agent": agent, "agent_validation": agent,
-        **dict.fromkeys(("cautious", "replay", "lr_star", "lr_star_kind"), free),
+        **dict.fromkeys(("start", "replay", "lr_star", "lr_star_kind"), free),
         **dict.fromkeys(ON_BASE, few),
     }  # fmt: skip
 

@@ -63,6 +63,12 @@ def gap_to_singles(decisions: int, **arguments: Any) -> tuple[float, int]:
 
 SAME: dict[str, dict[str, Any]] = {
     "adam": {"optimizer": "Adam", "base_schedule": "linear", "z_init": "cautious"},
+    "calibrated": {
+        "z_init": "calibrated",
+        "envelope_schedule": "linear",
+        "base_schedule": "cosine",
+        "z_max": 12.0,
+    },
     "adamw": {"optimizer": "adamw", "optimizer_arguments": {"weight_decay": 0.1}},
     "sgd": {"optimizer": "sgd", "base_schedule": cosine, "reward_kind": "progress"},
     "rmsprop": {"optimizer": "rmsprop", "action_mode": "residual", "z_max": 3.0, "gamma": 0.9},

@@ -28,7 +28,7 @@ class Method:
         lr_star: the kind of trainings that lr* is the best rate for: `all`, or `finetuning`.
         optimizer: Adam with torch's defaults but in the arms that bring their own.
         z_max: half-width of the agent's envelope; None where no agent is at work.
-        z_init: where the agent's scales start.
+        z_init: where the agent's scales start; None where its policy says so.
         layer_decay: factor on the rate from each transformer layer to the one below it.
         tuned_as: the method whose trials find the rate of `name@best`; None where none does.
         package: what it needs beyond torch.
@@ -40,7 +40,7 @@ class Method:
     lr: float | None = 1e-3
     optimizer: OptimizerName = "adam"
     z_max: float | None = None
-    z_init: InitialScale = "zero"
+    z_init: InitialScale | None = "zero"
     layer_decay: float | None = None
     tuned_as: str | None = None
     package: str | None = None
@@ -71,7 +71,7 @@ METHODS: dict[str, Method] = {
     "lr-star-finetuning": Method(
         "Go to lr* of fine-tuning, cosine", "cosine", None, lr_star="finetuning"
     ),
-    "agent": Method("Frozen agent", z_max=10.0, z_init="cautious"),
+    "agent": Method("Frozen agent", z_max=10.0, z_init=None),
     "agent-narrow": Method("Frozen agent on cosine", "cosine", z_max=2.0, tuned_as="adam-cosine"),
     "agent-narrow-linear": Method(
         "Frozen agent on warm-up and linear", "linear", z_max=2.0, tuned_as="adam-linear"
@@ -85,7 +85,7 @@ METHODS: dict[str, Method] = {
         package="transformers", recipe="hf-warmup",
     ),
     "trainer-agent-wide": Method(
-        "Frozen agent in the Trainer", "constant", 5e-5, "trainer", z_max=10.0, z_init="cautious",
+        "Frozen agent in the Trainer", "constant", 5e-5, "trainer", z_max=10.0, z_init=None,
         package="transformers", recipe="hf-warmup",
     ),
 }  # fmt: skip

@@ -59,9 +59,10 @@ class Arm:
             text += f", times {method.layer_decay:g} from each transformer layer to the one below"
         if method.z_max is None:
             return text
+        start = "scale 1" if method.z_init == "zero" else "its policy's own start"
         return (
             f"{text}; the agent scales every layer's rate by up to 2^{method.z_max:g} either way, "
-            f"from {'scale 1' if method.z_init == 'zero' else 'a cautious start'}"
+            f"from {start}"
         )
 
     @property

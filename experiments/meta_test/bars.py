@@ -11,7 +11,7 @@ from experiments.meta_test.summary import HIGHEST_RATE
 SHARE = 0.8
 FINETUNING_HIGHEST = 1e-3
 IN_BAR_4 = (
-    "fixed", "cautious", "random", "replay", "mean_scales", "one_action", "shuffled",
+    "fixed", "start", "random", "replay", "mean_scales", "one_action", "shuffled",
 )  # fmt: skip
 
 

@@ -24,7 +24,7 @@ BASELINES = {"fixed": "constant", "cosine": "cosine", "linear": "linear"}
 TUNED = ("cosine", "linear")
 LR_STAR = {"lr_star": False, "lr_star_kind": True}
 """Arms that go to lr*, and whether it is that of the kind of training."""
-FREE = ("cautious", "replay")
+FREE = ("start", "replay")
 ON_BASE = ("random", "one_action", "shuffled", "mean_scales")
 DEPENDENT = ("mean_scales", "replay")
 """Controls that need what another job found out."""
@@ -152,7 +152,7 @@ def policy_cells(
     return [
         Cell(entry, "agent", seeds, rates, policy=policy),
         Cell(entry, "agent_validation", seeds, seen, policy=policy),
-        Cell(entry, "cautious", seeds, (FREE_RATE,), policy=policy),
+        Cell(entry, "start", seeds, (FREE_RATE,), policy=policy),
         *(
             Cell(entry, arm, seeds, few, policy=policy)
             for arm in ON_BASE

@@ -86,14 +86,15 @@ def _arm(cell: Cell) -> tuple[StackSettings, Pilot]:
     if arm in BASELINES or arm in LR_STAR:
         zero, schedule = Envelope(z_init="zero"), BASELINES.get(arm, "cosine")
         return replace(alone, envelope=zero, schedules=(schedule,)), hold
-    if arm == "mean_scales":
-        return replace(alone, envelope=WIDEST), held_rates(_mean_of_others(cell.given))
-    if arm == "replay":
-        cautious = replace(WIDEST, z_init="cautious")
-        return replace(settings, envelope=cautious), replay(cell.given)
     policy = _policy(str(cell.policy))
-    if arm == "cautious":
-        return replace(alone, envelope=replace(policy.envelope, **_HOLDING)), hold
+    anywhere = replace(WIDEST, schedule=policy.envelope.schedule)
+    if arm == "mean_scales":
+        return replace(alone, envelope=anywhere), held_rates(_mean_of_others(cell.given))
+    if arm == "replay":
+        begun = replace(anywhere, z_init=policy.envelope.z_init)
+        return replace(settings, envelope=begun), replay(cell.given)
+    if arm == "start":
+        return replace(alone, envelope=replace(policy.envelope, mode="incremental")), hold
     seed = derive_seed(0, "meta-test control", cell.entry.name)
     pilots = {
         "agent": follow(policy),
@@ -104,9 +105,6 @@ def _arm(cell: Cell) -> tuple[StackSettings, Pilot]:
     }
     shown = 1.0 if arm == "agent_validation" else 0.0
     return replace(settings, envelope=policy.envelope, validation_seen=shown), pilots[arm]
-
-
-_HOLDING: dict[str, Any] = {"mode": "incremental", "z_init": "cautious"}
 
 
 def _mean_of_others(rates: Any) -> Tensor:

@@ -91,7 +91,8 @@ class LRControllerCallback(TrainerCallback):  # type: ignore[misc]
     trainer = Trainer(model, arguments, train_dataset=data, callbacks=[LRControllerCallback()])
     ```
 
-    The Trainer's own scheduler, gradient clipping and gradient accumulation stay as they are: the
+    The Trainer's own scheduler, gradient clipping and gradient accumulation stay as they are (a
+    policy with a schedule of its own wants `lr_scheduler_type="constant"`, or `z_init="zero"`): the
     controller scales the scheduler's rate, and reads the gradients that the step is made from.
     Beside every checkpoint it writes its state, from which a resumed training goes on.
 
@@ -100,7 +101,7 @@ class LRControllerCallback(TrainerCallback):  # type: ignore[misc]
         steps_per_action: steps from decision to decision; see `LRController`.
         z_max: half-width of the envelope around the scheduler's rate, octaves: two on top of a
             proven recipe, ten where nobody knows the rate; the policy's if None.
-        z_init: `cautious` or `zero`; the policy's if None.
+        z_init: `calibrated`, `cautious` or `zero`; see `LRController`.
         pretrained: whether weights are pretrained, or a function of the parameter's name; if
             None, those of the base model are where the model was loaded from a checkpoint.
 

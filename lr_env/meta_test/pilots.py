@@ -84,7 +84,7 @@ def replay(schedule: Schedule) -> Pilot:
 
     def act(stack: Stack) -> Tensor:
         if not start:
-            start[0] = stack.learning_rates.log2() - stack.base_lr.log2().unsqueeze(1)
+            start[0] = stack.scales
         progress = float(stack.steps.max()) / float(_horizon(stack))
         octaves = [_read(schedule, layer, progress) for layer in stack.layers]
         return (start[0] + torch.tensor(octaves)) / stack.settings.envelope.z_max

@@ -24,7 +24,8 @@ class Trial:
         loss: final loss on the whole validation split `[R, S]`, float64; NaN where it diverged.
         initial_loss: the validation loss that they began with `[R, S]`.
         diverged: whether a loss was not finite `[R, S]`.
-        start: log2 of the layers' rates before the first decision `[R, S, L]`.
+        start: log2 of the layers' rates before the first decision `[R, S, L]`, the envelope's own
+            schedule left out.
         rates: the same after every decision `[D, R, S, L]`.
         steps: updates made before every decision `[D]`.
         layers: of the network.
@@ -64,11 +65,12 @@ def run_trial(
     active = torch.ones(stack.num, dtype=torch.bool)
     stack.begin(active, list(seeds) * len(rates))
     diverged = torch.zeros_like(active)
-    start, trace, steps = stack.learning_rates.log2(), [], []
+    base = stack.base_lr.to(stack.scales).log2().unsqueeze(1)
+    start, trace, steps = base + stack.scales, [], []
     while active.any():
         steps.append(int(stack.steps.max()))
         outcome = stack.advance(pilot(stack), active)
-        trace.append(stack.learning_rates.log2())
+        trace.append(base + stack.scales)
         diverged |= outcome.diverged
         active &= ~outcome.terminated
     loss = stack.whole_validation_loss().double()

@@ -104,5 +104,6 @@ class Lanes:
         schedule = resolve_schedule(kind)
         self._schedules[lane] = kind
         self.total_steps[lane] = horizon
-        factors = [schedule(step, horizon) for step in range(horizon + 1)]
+        own = self._settings.envelope.factor
+        factors = [schedule(step, horizon) * own(step, horizon) for step in range(horizon + 1)]
         self._factors[lane, : horizon + 1] = torch.tensor(factors, dtype=torch.float64)

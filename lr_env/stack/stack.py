@@ -59,6 +59,11 @@ class Stack:
         )
 
     @property
+    def scales(self) -> Tensor:
+        """The log2 scale of every layer `[N, L]`."""
+        return self._z.clone()
+
+    @property
     def learning_rates(self) -> Tensor:
         """The rate of every layer's next update `[N, L]`."""
         return self._trainings.lanes.rates(self._z).unsqueeze(1) * self._z.exp2()
@@ -109,8 +114,9 @@ class Stack:
                 self._trainings.lanes.seed(lane, seed)
         relative = self._trainings.begin(rows)
         envelope = self.settings.envelope
-        self._z[rows] = envelope.start(relative)
-        self._top[rows] = envelope.top(relative, self._trainings.table.pretrained)
+        pretrained = self._trainings.table.pretrained
+        total_steps = self._trainings.lanes.total_steps[rows]
+        self._z[rows], self._top[rows] = envelope.begin(relative, pretrained, total_steps)
         self._observer.forget(rows)
         return self._observer.look(rows, self._z)
 
