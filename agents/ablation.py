@@ -32,6 +32,7 @@ REFERENCE = "reference"
 VARIANTS: dict[str, dict[str, Any]] = {
     REFERENCE: {},
     "one rate for all layers": {"features_off": ("layer",), "shared_noise": 1.0},
+    "cautious start": {"start": "cautious"},
     "residual actions": {"action_mode": "residual"},
     "potential-based reward": {"reward": "potential"},
     "constant base schedules": {"schedules": "constant"},

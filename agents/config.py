@@ -33,7 +33,7 @@ class PPOConfig:
     """Lambda of generalised advantage estimation."""
     ent_coef: float = 0.0
     """Weight of the entropy bonus."""
-    log_std_init: float = -1.0
+    log_std_init: float = -1.5
     """Logarithm of the exploration noise's first standard deviation."""
 
 
@@ -98,11 +98,13 @@ class TrainConfig:
     """Feature groups that the agent does not see (agents/features.py), for ablations."""
     action_mode: str = "incremental"
     """What actions do: incremental (a step) or residual (a place in the envelope)."""
-    ceiling: float = 1.0
+    start: str = "calibrated"
+    """Start of the wide envelope: calibrated (with a linear schedule of its own) or cautious."""
+    ceiling: float = 2.0
     """Of the policy that is exported, in multiples of the usual limits; 0: none. The trainings
     have none: an agent that can do no harm does not learn what harm is (docs/LOG.md)."""
     schedules: str = "mixed"
-    """Base schedules of the trainings: mixed or constant."""
+    """Base schedules of trainings whose envelope has none of its own: mixed or constant."""
     fine_tuning: bool = True
     """Whether three of ten stacks fine-tune pretrained networks."""
     reward: str = "progress"
@@ -126,6 +128,8 @@ class TrainConfig:
         check_groups(self.features_off)
         if self.action_mode not in ("incremental", "residual"):
             raise UnknownNameError("action mode", self.action_mode, ("incremental", "residual"))
+        if self.start not in ("calibrated", "cautious"):
+            raise UnknownNameError("start", self.start, ("calibrated", "cautious"))
         if self.schedules not in ("mixed", "constant"):
             raise UnknownNameError("schedules", self.schedules, ("mixed", "constant"))
         if self.reward not in ("potential", "progress"):

@@ -18,7 +18,10 @@ from lr_env.scoring import Entry
 from lr_env.stack import StackSettings
 from lr_env.tasks.family import FamilySpec, FamilyTask, build_network, family_spec
 
-WIDE = Envelope(z_max=10.0, z_init="cautious")
+WIDE = {
+    "calibrated": Envelope(z_max=10.0, z_init="calibrated", schedule="linear"),
+    "cautious": Envelope(z_max=10.0, z_init="cautious"),
+}
 NARROW = Envelope(z_max=2.0, z_init="zero")
 NARROW_TURNS = (1, 7, 8)
 SCHEDULES = ("constant", "constant", "cosine", "linear", "wsd")
@@ -90,7 +93,7 @@ def plan_stack(config: TrainConfig, index: int, generation: int = 0) -> StackPla
 
 def envelope(config: TrainConfig, narrow: bool = False) -> Envelope:
     """Return the envelope that the agent learns in, or the narrow one around recipes."""
-    wanted = NARROW if narrow else WIDE
+    wanted = NARROW if narrow else WIDE[config.start]
     return replace(wanted, mode=config.action_mode, ceiling=None)  # type: ignore[arg-type]
 
 
@@ -110,14 +113,17 @@ def _entry(
 ) -> Entry:
     shortest, longest = STEPS_PER_ACTION
     interval = round(math.exp(random.uniform(math.log(shortest), math.log(longest))))
+    own = envelope(config, narrow)
+    # A base schedule below the envelope's own would bring the rates down twice.
+    mixed = config.schedules == "mixed" and own.schedule == "constant"
     settings = StackSettings(
         optimizer=spec.optimizer,
         base_lr=_recipe_rates(spec) if narrow else (1e-5, 1e-1),
-        schedules=SCHEDULES if config.schedules == "mixed" else ("constant",),
+        schedules=SCHEDULES if mixed else ("constant",),
         total_steps=(DECISIONS[0] * interval, DECISIONS[1] * interval),
         steps_per_action=interval,
         batch_size=spec.batch_size,
-        envelope=envelope(config, narrow),
+        envelope=own,
         reward_kind=_reward_kind(config.reward),
         gamma=config.resolved_gamma,
         validation_samples=VALIDATION_SAMPLES,

@@ -35,6 +35,7 @@ class SlotVecEnv(VecEnv):
 
     Attributes:
         trainings: training number of each slot.
+        stacks: stack number of each slot.
         lengths, returns: of the training under way, by training.
     """
 
@@ -86,6 +87,8 @@ class SlotVecEnv(VecEnv):
     def _number(self) -> None:
         """Number the trainings, stack by stack, and say which slots are whose."""
         layers = np.repeat(*np.array(self._shapes)[:, ::-1].T)
+        slots = np.prod(self._shapes, axis=1)
+        self.stacks: NDArray[np.int64] = np.repeat(np.arange(len(slots)), slots)
         self.trainings: NDArray[np.int64] = np.repeat(np.arange(len(layers)), layers)
         self._first_slots = np.flatnonzero(np.diff(self.trainings, prepend=-1))
 

@@ -38,6 +38,7 @@ def test_the_other_stack_goes_on_and_the_new_one_begins(env: SlotVecEnv) -> None
     here, new = env.replace(0, plan_stack(CONFIG, 0, 1))
     assert here == slice(0, len(before) - (env.num_envs - len(new)))
     assert env.num_envs == len(new) + len(before) - here.stop
+    assert env.stacks.tolist() == [0] * len(new) + [1] * (env.num_envs - len(new))
     kept = lanes - int((env.trainings[: len(new)].max() + 1) - (len(env.returns) - lanes))
     assert np.array_equal(env.returns[-kept:], returns[-kept:])
     assert np.array_equal(env.lengths[-kept:], lengths[-kept:])
@@ -66,4 +67,5 @@ def test_the_agent_fits_the_new_mix(env: SlotVecEnv) -> None:
         renewal.after(rollouts)
         model.learn(4 * env.num_envs, reset_num_timesteps=rollouts == 1)
         assert len(model.rollout_buffer.observations) == 4 * env.num_envs
+        assert np.array_equal(model.rollout_buffer.stacks, env.stacks)
     assert renewal.generations == [2, 1]
