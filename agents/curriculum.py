@@ -26,7 +26,8 @@ NARROW = Envelope(z_max=2.0, z_init="zero")
 NARROW_TURNS = (1, 7, 8)
 SCHEDULES = ("constant", "constant", "cosine", "linear", "wsd")
 DECISIONS = (30, 200)
-STEPS_PER_ACTION = (1, 20)
+# Few: dozens of passes over little data teach nothing but to stop early.
+STEPS_PER_ACTION = (1, 8)
 # Always the same samples, so that noise cancels in progress; evaluation is a third of the cost.
 VALIDATION_SAMPLES = 64
 

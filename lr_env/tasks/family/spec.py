@@ -168,5 +168,5 @@ def _size(random: np.random.Generator, inputs: InputKind, architecture: Architec
 
 def _train_size(random: np.random.Generator, architecture: Architecture) -> int:
     # Mostly more data than a small network can learn by heart: little data teaches low rates.
-    low, high = (100, 600) if architecture == "finetune" else (300, 8000)
+    low, high = (100, 600) if architecture == "finetune" else (500, 8000)
     return round(float(np.exp(random.uniform(np.log(low), np.log(high)))))
