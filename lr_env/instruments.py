@@ -20,7 +20,7 @@ from lr_env.errors import ModelError
 from lr_env.layers import Layer, LayerTable, group_layers
 from lr_env.observation import Memory, Signals, features, relative_rates, remember
 from lr_env.rates import LayerRates
-from lr_env.statistics import LayerStatistics
+from lr_env.statistics import DRY_RUN, LayerStatistics
 
 
 class Instruments:
@@ -185,7 +185,7 @@ class Instruments:
         )
 
     def _probe(self) -> None:
-        """Find out what the first update would change, on a copy of weights and optimizer."""
+        """Find out what an update changes, on copies of weights and optimizer: see `DRY_RUN`."""
         # torch's optimizers leave hooks and schedulers' wrappers behind when copied.
         double = copy.deepcopy(self._optimizer)
         copies: dict[int, Tensor] = {}
@@ -196,8 +196,13 @@ class Instruments:
                 copies[id(parameter)] = twin
                 if parameter.grad is not None:
                     twin.grad = parameter.grad.detach().clone()
+        weights = [twin.detach().clone() for twin in copies.values()]
         try:
-            double.step()
+            for _ in range(DRY_RUN):
+                with torch.no_grad():
+                    for twin, own in zip(copies.values(), weights, strict=True):
+                        twin.copy_(own)
+                double.step()
         except TypeError as error:
             raise ModelError(
                 f"{type(self._optimizer).__name__} needs a closure and cannot be controlled: use "

@@ -11,6 +11,7 @@ from torch import Tensor
 from lr_env.layers import Layer
 from lr_env.stack.model import Buffers, StackedModel
 from lr_env.stack.optimizers import StackedOptimizer, State
+from lr_env.statistics import DRY_RUN
 
 
 class LaneTensors(NamedTuple):
@@ -149,15 +150,20 @@ class EagerArithmetic:
         ], -1)  # fmt: skip
 
     def foresee(self, lanes: LaneTensors, rates: Tensor) -> tuple[Tensor, Tensor]:
-        """Return direction `[n, L]` and raw statistics `[n, L, R]` of a first update not made.
+        """Return direction `[n, L]` and raw statistics `[n, L, R]` of an update not made.
 
-        `rates [n, L]` are those that it is thought to be made with.
+        It is the last of `DRY_RUN` updates from the same weights by the same gradient; `rates
+        [n, L]` are those that it is thought to be made with.
         """
-        first = self._optimizer.factors(torch.ones_like(rates[:, :1]))
-        updated = lanes.flat.clone()
+        one = torch.ones_like(rates[:, :1])
+        spread = self.spread(rates)
         state = {name: own.clone() for name, own in lanes.state.items()}
-        self._optimizer.update(updated, lanes.gradient.clone(), state, self.spread(rates), first)
+        for step in range(1, DRY_RUN + 1):
+            updated = lanes.flat.clone()
+            factors = self._optimizer.factors(step * one)
+            self._optimizer.update(updated, lanes.gradient.clone(), state, spread, factors)
         direction = self.direction_rms(updated - lanes.flat, rates)
+        first = self._optimizer.factors(one)
         return direction, self.read(lanes._replace(direction=direction), first)
 
     def per_layer(self, values: Tensor) -> Tensor:
