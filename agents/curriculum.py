@@ -19,15 +19,18 @@ from lr_env.stack import StackSettings
 from lr_env.tasks.family import FamilySpec, FamilyTask, build_network, family_spec
 
 WIDE = {
-    "calibrated": Envelope(z_max=10.0, z_init="calibrated", schedule="linear"),
+    "calibrated": Envelope(
+        z_max=10.0, z_init="calibrated", schedule="linear", reach=2.0, max_step=1.0
+    ),
     "cautious": Envelope(z_max=10.0, z_init="cautious"),
 }
 NARROW = Envelope(z_max=2.0, z_init="zero")
 NARROW_TURNS = (1, 7, 8)
 SCHEDULES = ("constant", "constant", "cosine", "linear", "wsd")
 DECISIONS = (30, 200)
-# Few: dozens of passes over little data teach nothing but to stop early.
 STEPS_PER_ACTION = (1, 8)
+# As in trainings of people: dozens of passes over little data teach nothing but to stop early.
+PASSES, SAMPLES = (0.7, 12.0), (200, 8000)
 # Always the same samples, so that noise cancels in progress; evaluation is a third of the cost.
 VALIDATION_SAMPLES = 64
 
@@ -89,7 +92,11 @@ def plan_stack(config: TrainConfig, index: int, generation: int = 0) -> StackPla
     random = numpy_generator(config.seed, "curriculum", *names)
     seed = derive_seed(config.seed, "stack", *names) % 2**31
     narrow = (index + 3 * generation) % 10 in NARROW_TURNS
-    return StackPlan(_entry(config, spec, ".".join(map(str, names)), narrow, random), seed, spec)
+    shortest, longest = STEPS_PER_ACTION
+    interval = round(math.exp(random.uniform(math.log(shortest), math.log(longest))))
+    spec = _with_enough_data(spec, interval, random)
+    name = f"{'.'.join(map(str, names))}-{spec.architecture}-{spec.optimizer}"
+    return StackPlan(_entry(config, spec, name, narrow, interval), seed, spec)
 
 
 def envelope(config: TrainConfig, narrow: bool = False) -> Envelope:
@@ -109,11 +116,7 @@ def _fine_tunes(spec: FamilySpec) -> bool:
     return spec.architecture == "finetune"
 
 
-def _entry(
-    config: TrainConfig, spec: FamilySpec, number: str, narrow: bool, random: np.random.Generator
-) -> Entry:
-    shortest, longest = STEPS_PER_ACTION
-    interval = round(math.exp(random.uniform(math.log(shortest), math.log(longest))))
+def _entry(config: TrainConfig, spec: FamilySpec, name: str, narrow: bool, interval: int) -> Entry:
     own = envelope(config, narrow)
     # A base schedule below the envelope's own would bring the rates down twice.
     mixed = config.schedules == "mixed" and own.schedule == "constant"
@@ -131,8 +134,21 @@ def _entry(
         validation_seen=config.validation_seen,
         epochs_seen=0.9,
     )
-    name = f"{number}-{spec.architecture}-{spec.optimizer}"
     return Entry(name, partial(FamilyTask, spec), settings, _lanes(spec, config.slots))
+
+
+def _with_enough_data(spec: FamilySpec, interval: int, random: np.random.Generator) -> FamilySpec:
+    """Return `spec` with as many samples as make some `PASSES` over them in a training.
+
+    Pretrained networks keep their little data.
+    """
+    if _fine_tunes(spec):
+        return spec
+    fewest, most = PASSES
+    passes = math.exp(random.uniform(math.log(fewest), math.log(most)))
+    steps = interval * math.sqrt(DECISIONS[0] * DECISIONS[1])
+    low, high = SAMPLES
+    return replace(spec, train_size=round(min(max(steps * spec.batch_size / passes, low), high)))
 
 
 def _lanes(spec: FamilySpec, slots: int) -> int:

@@ -50,6 +50,7 @@ class Envelope:
             by 20 / total_steps of it, 0.01 at least and 0.003 where pretrained (`calibrated`).
         ceiling: that many times these limits; None for none.
         schedule: name of the envelope's own schedule, a factor on the base schedule.
+        reach: how far actions move a layer from its start, octaves; None: as far as z_max.
 
     Raises:
         InvalidArgumentError, UnknownNameError: a value out of range.
@@ -61,6 +62,7 @@ class Envelope:
     z_init: InitialScale = "cautious"
     ceiling: float | None = 1.0
     schedule: str = "constant"
+    reach: float | None = None
 
     def __post_init__(self) -> None:
         if not 0.0 < self.z_max <= 20.0:
@@ -71,6 +73,8 @@ class Envelope:
             raise UnknownNameError("action mode", str(self.mode), ("incremental", "residual"))
         if self.z_init not in STARTS:
             raise UnknownNameError("z_init", str(self.z_init), STARTS)
+        if self.reach is not None and not 0.0 < self.reach < math.inf:
+            raise InvalidArgumentError(f"reach must be above 0 or None, not {self.reach}.")
         if self.schedule not in SCHEDULES:
             raise UnknownNameError("schedule", str(self.schedule), SCHEDULES)
         if self.ceiling is not None and not 0.0 < self.ceiling < math.inf:
@@ -79,25 +83,21 @@ class Envelope:
     def around(self, z_max: float | None, z_init: InitialScale | None) -> Envelope:
         """Return this envelope with another width and start; its own where None.
 
-        One that starts at the base schedule has no schedule of its own: a zero action keeps what
-        is there.
+        Its own schedule and reach belong to its own start: another start has neither.
         """
-        z_init = self.z_init if z_init is None else z_init
-        return replace(
-            self,
-            z_max=self.z_max if z_max is None else z_max,
-            z_init=z_init,
-            schedule="constant" if z_init == "zero" else self.schedule,
-        )
+        z_max = self.z_max if z_max is None else z_max
+        if z_init is None or z_init == self.z_init:
+            return replace(self, z_max=z_max)
+        return replace(self, z_max=z_max, z_init=z_init, schedule="constant", reach=None)
 
-    def move(self, z: Tensor, action: Tensor, top: Tensor) -> Tensor:
-        """Return z `[..., L]` after `action` `[..., L]`, at most `top` `[..., L]`.
+    def move(self, z: Tensor, action: Tensor, lowest: Tensor, highest: Tensor) -> Tensor:
+        """Return z `[..., L]` after `action` `[..., L]`, within these bounds `[..., L]`.
 
         A zero incremental action keeps it.
         """
         action = action.clamp(-1.0, 1.0)
         target = z + self.max_step * action if self.mode == "incremental" else self.z_max * action
-        return target.clamp(-self.z_max, self.z_max).minimum(top)
+        return target.maximum(lowest).minimum(highest)
 
     def factor(self, step: int, total_steps: int) -> float:
         """Return the factor of the envelope's own schedule on the base schedule."""
@@ -105,8 +105,8 @@ class Envelope:
 
     def begin(
         self, relative_rate: Tensor, pretrained: Tensor, total_steps: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """Return the first z and the highest that actions reach, both `[..., L]`.
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the first z, the lowest and the highest that actions reach, all `[..., L]`.
 
         `relative_rate` is that at z = 0 `[..., L]`, 0 where it is not known: z starts at 0 there,
         and has no ceiling. `pretrained` is 1 or 0 for each layer `[L]`, `total_steps` the budget
@@ -122,8 +122,11 @@ class Envelope:
         start = self._scale_for(wanted, relative_rate, 0.0)
         if self.z_init == "zero":
             start = torch.zeros_like(start)
+        reach = 2.0 * self.z_max if self.reach is None else self.reach
+        lowest = (start - reach).clamp(min=-self.z_max)
+        highest = self._scale_for(limits, relative_rate, self.z_max).minimum(start + reach)
         # Where a layer starts, at least: a zero action keeps it.
-        return start, self._scale_for(limits, relative_rate, self.z_max).maximum(start)
+        return start, lowest, highest.maximum(start)
 
     def _limits(self, relative_rate: Tensor, pretrained: Tensor) -> Tensor:
         """Return how much of each layer the first update may change `[..., L]`."""

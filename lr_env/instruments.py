@@ -64,7 +64,8 @@ class Instruments:
         self._table = LayerTable.of(self.layers, self._dtype)
         self._memory = Memory.empty((), len(self.layers), self._table.size)
         self._z = torch.zeros_like(self._table.size)
-        self._top = torch.full_like(self._z, envelope.z_max)
+        self._highest = torch.full_like(self._z, envelope.z_max)
+        self._lowest = -self._highest
 
     @property
     def decision_due(self) -> bool:
@@ -117,7 +118,7 @@ class Instruments:
             nominal = relative_rates(
                 signals.raw, self._memory.direction, signals.reference_lr, self._table
             )
-            self._z, self._top = self.envelope.begin(
+            self._z, self._lowest, self._highest = self.envelope.begin(
                 nominal, self._table.pretrained, signals.total_steps
             )
             signals = replace(signals, z=self._z)
@@ -126,7 +127,9 @@ class Instruments:
 
     def act(self, action: Tensor) -> None:
         """Take the decision `action` `[L]`, in [-1, 1]."""
-        self._z = self.envelope.move(self._z, action.to(self._z), self._top)
+        self._z = self.envelope.move(
+            self._z, action.to(self._z), self._lowest, self._highest
+        )
         self._next_decision += self.interval()
 
     def interval(self) -> int:
@@ -196,12 +199,12 @@ class Instruments:
                 copies[id(parameter)] = twin
                 if parameter.grad is not None:
                     twin.grad = parameter.grad.detach().clone()
-        weights = [twin.detach().clone() for twin in copies.values()]
+        first = [twin.detach().clone() for twin in copies.values()]
         try:
             for _ in range(DRY_RUN):
                 with torch.no_grad():
-                    for twin, own in zip(copies.values(), weights, strict=True):
-                        twin.copy_(own)
+                    for twin, began in zip(copies.values(), first, strict=True):
+                        twin.copy_(began)
                 double.step()
         except TypeError as error:
             raise ModelError(
@@ -226,7 +229,8 @@ class Instruments:
             "step": self.step,
             "next_decision": self._next_decision,
             "z": self._z.clone(),
-            "top": self._top.clone(),
+            "lowest": self._lowest.clone(),
+            "highest": self._highest.clone(),
             "memory": dict(vars(self._memory)),
             "losses": [loss.clone() for loss in self._losses],
             "validation_loss": self._validation_loss,
@@ -244,8 +248,8 @@ class Instruments:
         self.step = int(state["step"])
         self._next_decision = int(state["next_decision"])
         self._z = state["z"].clone()
-        # States from before there was a ceiling have none.
-        self._top = state.get("top", self._top).clone()
+        self._lowest = state["lowest"].clone()
+        self._highest = state["highest"].clone()
         self._memory = Memory(**state["memory"])
         self._losses = [loss.clone() for loss in state["losses"]]
         self._validation_loss = float(state["validation_loss"])

@@ -133,6 +133,7 @@ def make_card(
         "z_init": envelope.z_init,
         "ceiling": envelope.ceiling,
         "schedule": envelope.schedule,
+        "reach": envelope.reach,
         **about,
     }
 
@@ -211,6 +212,7 @@ def _envelope(card: Mapping[str, Any]) -> Envelope:
             # Policies from before there was a ceiling were trained without one.
             ceiling=card.get("ceiling"),
             schedule=card.get("schedule", "constant"),
+            reach=card.get("reach"),
         )
     except (KeyError, TypeError, ValueError, LrEnvError) as error:
         raise PolicyError(f"its card describes no usable action envelope: {error}.") from error

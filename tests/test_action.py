@@ -45,7 +45,7 @@ def test_actions_beyond_one_count_as_one(mode: str) -> None:
 def test_layers_are_not_raised_above_their_ceiling(mode: str) -> None:
     envelope = Envelope(z_max=10.0, mode=mode, max_step=20.0, z_init="cautious")
     nominal = torch.tensor([4.0 * PRETRAINED_CEILING, 4.0 * PRETRAINED_CEILING, 8.0 / 3.0])
-    start, top = envelope.begin(nominal, torch.tensor([1.0, 1.0, 0.0]), BUDGET)
+    start, lowest, top = envelope.begin(nominal, torch.tensor([1.0, 1.0, 0.0]), BUDGET)
     torch.testing.assert_close(top, torch.tensor([-2.0, -2.0, -3.0]))
     assert (envelope.move(start, torch.ones(3), top) == top).all()
     assert (envelope.move(start, -torch.ones(3), top) == -10.0).all()
@@ -54,7 +54,7 @@ def test_layers_are_not_raised_above_their_ceiling(mode: str) -> None:
 def test_a_rate_of_its_own_above_the_ceiling_stays_and_is_not_raised() -> None:
     envelope = Envelope(z_max=2.0, z_init="zero")
     nominal = torch.tensor([100.0 * PRETRAINED_CEILING, 0.5 * PRETRAINED_CEILING, 0.0])
-    start, top = envelope.begin(nominal, torch.ones(3), BUDGET)
+    start, lowest, top = envelope.begin(nominal, torch.ones(3), BUDGET)
     assert top.tolist() == [0.0, 1.0, 2.0]
     assert envelope.move(start, torch.zeros(3), top).tolist() == [0.0, 0.0, 0.0]
     assert envelope.move(start, torch.ones(3), top).tolist() == [0.0, 1.0, 2.0]
@@ -62,21 +62,21 @@ def test_a_rate_of_its_own_above_the_ceiling_stays_and_is_not_raised() -> None:
 
 def test_without_a_ceiling_pretrained_layers_are_as_others() -> None:
     envelope = Envelope(z_max=4.0, ceiling=None)
-    _, top = envelope.begin(torch.ones(2), torch.ones(2), BUDGET)
+    _, _, top = envelope.begin(torch.ones(2), torch.ones(2), BUDGET)
     assert (top == 4.0).all()
 
 
 def test_a_layer_has_the_share_of_its_network_in_the_ceiling() -> None:
     envelope = Envelope(z_init="cautious", ceiling=0.5)
     for layers in (1, 4, 64):
-        _, top = envelope.begin(torch.ones(2, layers), torch.zeros(layers), BUDGET.expand(2))
+        _, _, top = envelope.begin(torch.ones(2, layers), torch.zeros(layers), BUDGET.expand(2))
         torch.testing.assert_close(top, torch.full((2, layers), -1.0 - math.log2(layers)))
 
 
 def test_a_cautious_start_aims_at_one_relative_rate() -> None:
     envelope = Envelope(z_max=4.0, z_init="cautious")
     rates = torch.tensor([CAUTIOUS_RELATIVE_RATE, CAUTIOUS_RELATIVE_RATE * 8, 1.0, 1e-9, 0.0])
-    start, _ = envelope.begin(rates, torch.zeros(5), BUDGET)
+    start, _, _ = envelope.begin(rates, torch.zeros(5), BUDGET)
     torch.testing.assert_close(start, torch.tensor([0.0, -3.0, -4.0, 4.0, 0.0]))
     assert Envelope(z_init="zero").begin(rates, torch.ones(5), BUDGET)[0].tolist() == [0.0] * 5
 
@@ -84,14 +84,14 @@ def test_a_cautious_start_aims_at_one_relative_rate() -> None:
 def test_a_calibrated_start_travels_as_far_whatever_the_budget() -> None:
     envelope = Envelope(z_max=20.0, z_init="calibrated", ceiling=None)
     budgets = torch.tensor([100, 400, 100_000])
-    start, _ = envelope.begin(torch.ones(3, 2), torch.tensor([0.0, 1.0]), budgets)
+    start, _, _ = envelope.begin(torch.ones(3, 2), torch.tensor([0.0, 1.0]), budgets)
     expected = torch.tensor([[0.2, 3e-3], [0.05, 3e-3], [1e-2, 3e-3]]).log2()
     torch.testing.assert_close(start, expected)
 
 
 def test_a_calibrated_start_is_not_above_the_ceiling() -> None:
     envelope = Envelope(z_max=20.0, z_init="calibrated", ceiling=0.5)
-    start, top = envelope.begin(torch.ones(10), torch.zeros(10), torch.tensor(100))
+    start, lowest, top = envelope.begin(torch.ones(10), torch.zeros(10), torch.tensor(100))
     assert (start == top).all()
     torch.testing.assert_close(start, torch.full((10,), 0.05).log2())
 

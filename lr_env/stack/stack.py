@@ -39,7 +39,8 @@ class Stack:
         self._observer = Observer(self._trainings, settings.envelope.z_max)
         self.layers = self._trainings.layers
         self._z = self._trainings.raw.new_zeros((num, len(self.layers)))
-        self._top = torch.full_like(self._z, settings.envelope.z_max)
+        self._highest = torch.full_like(self._z, settings.envelope.z_max)
+        self._lowest = -self._highest
 
     @property
     def figures(self) -> Figures:
@@ -116,7 +117,8 @@ class Stack:
         envelope = self.settings.envelope
         pretrained = self._trainings.table.pretrained
         total_steps = self._trainings.lanes.total_steps[rows]
-        self._z[rows], self._top[rows] = envelope.begin(relative, pretrained, total_steps)
+        bounds = envelope.begin(relative, pretrained, total_steps)
+        self._z[rows], self._lowest[rows], self._highest[rows] = bounds
         self._observer.forget(rows)
         return self._observer.look(rows, self._z)
 
@@ -135,7 +137,9 @@ class Stack:
         if active is None:
             active = torch.ones(self.num, dtype=torch.bool)
         own, before = self._trainings, self.potential
-        moved = self.settings.envelope.move(self._z, action.to(self._z), self._top)
+        moved = self.settings.envelope.move(
+            self._z, action.to(self._z), self._lowest, self._highest
+        )
         self._z = torch.where(active.unsqueeze(1), moved, self._z)
         diverged = own.advance(self._z.exp2(), active)
         after = self.potential
@@ -154,7 +158,8 @@ class Stack:
         state = self._trainings.state_dict()
         state["own"] |= {
             "_z": self._z.clone(),
-            "_top": self._top.clone(),
+            "_lowest": self._lowest.clone(),
+            "_highest": self._highest.clone(),
             "_observation": self._observer.latest.clone(),
         }
         return {**state, "memory": dict(vars(self._observer.memory))}
@@ -165,5 +170,5 @@ class Stack:
         self._observer.memory = Memory(**state["memory"])
         self._observer.latest = state["own"]["_observation"].clone()
         self._z = state["own"]["_z"].clone()
-        # States from before there was a ceiling have none.
-        self._top = state["own"].get("_top", self._top).clone()
+        self._lowest = state["own"]["_lowest"].clone()
+        self._highest = state["own"]["_highest"].clone()
