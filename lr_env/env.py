@@ -59,6 +59,7 @@ class LayerwiseLREnv(gymnasium.Env[Observation, Action]):
         ceiling: on what actions may let one update change of a layer, in multiples of 1 / L of
             its weights (0.003 if it is pretrained); None for none.
         envelope_schedule: name of a schedule that the envelope adds to the base schedule.
+        reach: how far actions move a layer from its start, octaves; None: as far as z_max.
         reward_kind: `potential` or `progress`.
         gamma: discount that the potential is shaped with.
         validation_samples: validation samples that the reward is measured on.
@@ -96,6 +97,7 @@ class LayerwiseLREnv(gymnasium.Env[Observation, Action]):
         z_init: InitialScale = "zero",
         ceiling: float | None = 1.0,
         envelope_schedule: str = "constant",
+        reach: float | None = None,
         reward_kind: RewardKind = "potential",
         gamma: float = 0.99,
         validation_samples: int = 256,
@@ -128,7 +130,9 @@ class LayerwiseLREnv(gymnasium.Env[Observation, Action]):
         self._steps_per_action = steps_per_action
         self._batch_size = batch_size
         self._discrete = discrete
-        self._envelope = Envelope(z_max, action_mode, max_step, z_init, ceiling, envelope_schedule)
+        self._envelope = Envelope(
+            z_max, action_mode, max_step, z_init, ceiling, envelope_schedule, reach
+        )
         self._reward_kind: RewardKind = reward_kind
         self._gamma = gamma
         self._validation_samples = validation_samples

@@ -127,9 +127,7 @@ class Instruments:
 
     def act(self, action: Tensor) -> None:
         """Take the decision `action` `[L]`, in [-1, 1]."""
-        self._z = self.envelope.move(
-            self._z, action.to(self._z), self._lowest, self._highest
-        )
+        self._z = self.envelope.move(self._z, action.to(self._z), self._lowest, self._highest)
         self._next_decision += self.interval()
 
     def interval(self) -> int:

@@ -212,6 +212,7 @@ def _settings(chosen: Mapping[str, Any], total_steps: int) -> StackSettings:
             chosen["z_init"],
             chosen["ceiling"],
             chosen["envelope_schedule"],
+            chosen["reach"],
         ),
         validation_seen=float(chosen["observe_validation"]),
         **{name: chosen[name] for name in same},

@@ -1,7 +1,7 @@
 """The controller in a plain loop and the environment set the same rates on the same training."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import gymnasium
 import numpy as np
@@ -42,6 +42,7 @@ def run_env(policy: FrozenPolicy, **arguments) -> tuple[list[list[float]], Layer
         z_init=envelope.z_init,
         ceiling=envelope.ceiling,
         envelope_schedule=envelope.schedule,
+        reach=envelope.reach,
         action_mode=envelope.mode,
     )
     observation, _ = env.reset(seed=SEED)
@@ -138,8 +139,9 @@ def test_same_rates_under_the_ceiling_of_a_pretrained_layer() -> None:
 @pytest.mark.parametrize("mode", ["incremental", "residual"])
 @pytest.mark.parametrize("z_init", ["zero", "cautious", "calibrated"])
 def test_same_rates_for_every_kind_of_policy(discrete: bool, mode: str, z_init: str) -> None:
-    schedule = "linear" if z_init == "calibrated" else "constant"
-    envelope = Envelope(8.0, mode, 0.5, z_init, ceiling=None, schedule=schedule)
+    envelope = Envelope(8.0, mode, 0.5, z_init, ceiling=None)
+    if z_init == "calibrated":
+        envelope = replace(envelope, schedule="linear", reach=1.0)
     policy = make_policy(discrete=discrete, seed=3, envelope=envelope)
     rates, env = run_env(policy)
     assert_same(rates, env, run_plainly(policy, OPTIMIZERS["adam"]))

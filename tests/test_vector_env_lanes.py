@@ -68,6 +68,8 @@ SAME: dict[str, dict[str, Any]] = {
         "envelope_schedule": "linear",
         "base_schedule": "cosine",
         "z_max": 12.0,
+        "reach": 1.0,
+        "max_step": 1.0,
     },
     "adamw": {"optimizer": "adamw", "optimizer_arguments": {"weight_decay": 0.1}},
     "sgd": {"optimizer": "sgd", "base_schedule": cosine, "reward_kind": "progress"},
