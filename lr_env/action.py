@@ -22,7 +22,7 @@ DISCRETE_ACTIONS = (-1.0, -0.25, 0.0, 0.25, 1.0)
 """What the five discrete actions mean as continuous ones; number 2 changes nothing."""
 
 CAUTIOUS_RELATIVE_RATE = 3e-4
-"""Relative change of a layer's weights by the first update of a cautious start."""
+"""Relative change of a layer's weights by an update of a cautious start."""
 
 CALIBRATED_TRAVEL, CALIBRATED_LEAST, CALIBRATED_PRETRAINED = 20.0, 1e-2, 3e-3
 """Relative change of a layer's weights by an update at a calibrated start: the first over the
@@ -36,7 +36,7 @@ PRETRAINED_CEILING = 3e-3
 class Envelope:
     """How actions in [-1, 1] move a layer's log2 scale z: lr = base * 2^z, |z| <= z_max.
 
-    Under a ceiling no action raises a rate so far that the first update would change more than
+    Under a ceiling no action raises a rate so far that an update would change more than
     1 / L of a layer's weights, relative to their size: a network's output changes by a product
     over its L layers (deep relative trust, Bernstein et al. 2020). Of a pretrained layer it is
     0.003 at most, since what a network lost of its pretraining it seldom learns again.
@@ -129,7 +129,7 @@ class Envelope:
         return start, lowest, highest.maximum(start)
 
     def _limits(self, relative_rate: Tensor, pretrained: Tensor) -> Tensor:
-        """Return how much of each layer the first update may change `[..., L]`."""
+        """Return how much of each layer an update may change `[..., L]`."""
         if self.ceiling is None:
             return torch.full_like(relative_rate, math.inf)
         share = 1.0 / relative_rate.shape[-1]
@@ -137,7 +137,7 @@ class Envelope:
         return (self.ceiling * own).to(relative_rate).expand_as(relative_rate)
 
     def _scale_for(self, wanted: Tensor, relative_rate: Tensor, unknown: float) -> Tensor:
-        """Return the z at which the first update would change `wanted` of a layer's weights."""
+        """Return the z at which an update changes `wanted` of a layer's weights."""
         scale = (wanted / relative_rate.clamp(min=1e-30)).log2().clamp(-self.z_max, self.z_max)
         return scale.masked_fill(relative_rate <= 0, unknown)
 
