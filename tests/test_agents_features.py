@@ -11,6 +11,7 @@ from agents.features import FEATURE_GROUPS, seen_features
 from agents.train import train
 from lr_env.errors import UnknownNameError
 from lr_env.observation import FEATURES
+from lr_env.policy import FrozenPolicy
 from tests.test_agents_train import SHORT_PPO, SMALL, _quick_scores  # noqa: F401
 
 
@@ -29,7 +30,10 @@ def test_without_its_own_features_all_layers_act_as_one(tmp_path: Path) -> None:
         features_off=("layer",),
         action_mode="residual",
     )  # type: ignore[arg-type]
-    policy = train(config)
+    train(config)
+    # The last and not the best, which after so few steps may be the untrained one.
+    (last,) = tmp_path.glob("*/policies/final")
+    policy = FrozenPolicy.load(last)
     assert policy.envelope.mode == "residual"
     seen = torch.randn(1, 5, len(FEATURES))
     seen[..., seen_features(["layer"]) > 0] = 0.3
