@@ -243,6 +243,11 @@ class Instruments:
                 "This controller state belongs to a model with other layers: load it into the "
                 "model that it was saved with."
             )
+        if "lowest" not in state:
+            raise ModelError(
+                "This controller state was written by an older version: go on with that version, "
+                "or begin the training anew."
+            )
         self.step = int(state["step"])
         self._next_decision = int(state["next_decision"])
         self._z = state["z"].clone()

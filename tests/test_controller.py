@@ -103,6 +103,15 @@ def test_a_state_dict_stays_as_it_was_taken() -> None:
     assert fresh.advance(6, 12) == other.advance(6, 12)
 
 
+def test_a_state_of_an_older_version_is_refused_in_a_sentence() -> None:
+    training = Training()
+    training.advance(0, 3)
+    state = training.controller.state_dict()
+    del state["instruments"]["lowest"]
+    with pytest.raises(ModelError, match="older version"):
+        Training().controller.load_state_dict(state)
+
+
 def test_states_of_another_model_or_policy_are_refused() -> None:
     state = Training().controller.state_dict()
     with pytest.raises(ModelError, match="other layers"):
