@@ -18,17 +18,20 @@ from lr_env.scoring import Entry
 from lr_env.stack import StackSettings
 from lr_env.tasks.family import FamilySpec, FamilyTask, build_network, family_spec
 
+# Without it a bias of 0.03 an action, which is nothing to PPO, is two octaves on a long training.
+LEAK = 0.1
 WIDE = {
     "calibrated": Envelope(
-        z_max=10.0, z_init="calibrated", schedule="linear", reach=2.0, max_step=1.0
+        z_max=10.0, z_init="calibrated", schedule="linear", reach=3.0, max_step=1.0, leak=LEAK
     ),
-    "cautious": Envelope(z_max=10.0, z_init="cautious"),
+    "cautious": Envelope(z_max=10.0, z_init="cautious", max_step=1.0),
 }
-NARROW = Envelope(z_max=2.0, z_init="zero")
+NARROW = Envelope(z_max=2.0, z_init="zero", max_step=1.0, leak=LEAK)
 NARROW_TURNS = (1, 7, 8)
 SCHEDULES = ("constant", "constant", "cosine", "linear", "wsd")
 DECISIONS = (30, 200)
-STEPS_PER_ACTION = (1, 8)
+# Where networks are cheap, trainings are long: rates of real ones are low for their length alone.
+STEPS_PER_ACTION = {"vector": (1, 24), "image": (1, 8), "tokens": (1, 8)}
 # As in trainings of people: dozens of passes over little data teach nothing but to stop early.
 PASSES, SAMPLES = (0.7, 12.0), (200, 8000)
 # Always the same samples, so that noise cancels in progress; evaluation is a third of the cost.
@@ -92,7 +95,7 @@ def plan_stack(config: TrainConfig, index: int, generation: int = 0) -> StackPla
     random = numpy_generator(config.seed, "curriculum", *names)
     seed = derive_seed(config.seed, "stack", *names) % 2**31
     narrow = (index + 3 * generation) % 10 in NARROW_TURNS
-    shortest, longest = STEPS_PER_ACTION
+    shortest, longest = STEPS_PER_ACTION[spec.inputs]
     interval = round(math.exp(random.uniform(math.log(shortest), math.log(longest))))
     spec = _with_enough_data(spec, interval, random)
     name = f"{'.'.join(map(str, names))}-{spec.architecture}-{spec.optimizer}"

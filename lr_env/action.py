@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -32,6 +33,35 @@ PRETRAINED_CEILING = 3e-3
 """Relative change of a pretrained layer's weights by one update, where the ceiling is 1."""
 
 
+@dataclass
+class Scope:
+    """Where the scales of layers start, and how far down and up actions reach, all `[..., L]`."""
+
+    start: Tensor
+    lowest: Tensor
+    highest: Tensor
+
+    @classmethod
+    def unknown(cls, z: Tensor, z_max: float) -> Scope:
+        """Return that of layers not looked at yet, in the shape of `z`."""
+        walls = torch.full_like(z, z_max)
+        return cls(torch.zeros_like(z), -walls, walls)
+
+    def put(self, rows: Tensor, new: Scope) -> None:
+        """Replace that of the trainings in `rows`."""
+        for name, kept in vars(self).items():
+            kept[rows] = getattr(new, name)
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Return copies of the three, by name."""
+        return {name: own.clone() for name, own in vars(self).items()}
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Tensor]) -> Scope:
+        """Rebuild a scope from `state_dict`, of copies."""
+        return cls(**{name: own.clone() for name, own in state.items()})
+
+
 @dataclass(frozen=True)
 class Envelope:
     """How actions in [-1, 1] move a layer's log2 scale z: lr = base * 2^z, |z| <= z_max.
@@ -51,6 +81,9 @@ class Envelope:
         ceiling: that many times these limits; None for none.
         schedule: name of the envelope's own schedule, a factor on the base schedule.
         reach: how far actions move a layer from its start, octaves; None: as far as z_max.
+        leak: share of its way from the start that z takes back before an incremental action
+            moves it: what an action did fades, and a small bias of a policy adds up to an offset
+            of bias / leak, not to a drift (a leaky integrator).
 
     Raises:
         InvalidArgumentError, UnknownNameError: a value out of range.
@@ -63,6 +96,7 @@ class Envelope:
     ceiling: float | None = 1.0
     schedule: str = "constant"
     reach: float | None = None
+    leak: float = 0.0
 
     def __post_init__(self) -> None:
         if not 0.0 < self.z_max <= 20.0:
@@ -75,6 +109,8 @@ class Envelope:
             raise UnknownNameError("z_init", str(self.z_init), STARTS)
         if self.reach is not None and not 0.0 < self.reach < math.inf:
             raise InvalidArgumentError(f"reach must be above 0 or None, not {self.reach}.")
+        if not 0.0 <= self.leak < 1.0:
+            raise InvalidArgumentError(f"leak must be in [0, 1), not {self.leak}.")
         if self.schedule not in SCHEDULES:
             raise UnknownNameError("schedule", str(self.schedule), SCHEDULES)
         if self.ceiling is not None and not 0.0 < self.ceiling < math.inf:
@@ -90,23 +126,24 @@ class Envelope:
             return replace(self, z_max=z_max)
         return replace(self, z_max=z_max, z_init=z_init, schedule="constant", reach=None)
 
-    def move(self, z: Tensor, action: Tensor, lowest: Tensor, highest: Tensor) -> Tensor:
-        """Return z `[..., L]` after `action` `[..., L]`, within these bounds `[..., L]`.
+    def move(self, z: Tensor, action: Tensor, scope: Scope) -> Tensor:
+        """Return z `[..., L]` after `action` `[..., L]`, within `scope`.
 
-        A zero incremental action keeps it.
+        A zero incremental action keeps it, but for the leak.
         """
         action = action.clamp(-1.0, 1.0)
-        target = z + self.max_step * action if self.mode == "incremental" else self.z_max * action
-        return target.maximum(lowest).minimum(highest)
+        if self.mode == "incremental":
+            target = z.lerp(scope.start, self.leak) + self.max_step * action
+        else:
+            target = self.z_max * action
+        return target.maximum(scope.lowest).minimum(scope.highest)
 
     def factor(self, step: int, total_steps: int) -> float:
         """Return the factor of the envelope's own schedule on the base schedule."""
         return SCHEDULES[self.schedule](step, total_steps)
 
-    def begin(
-        self, relative_rate: Tensor, pretrained: Tensor, total_steps: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the first z, the lowest and the highest that actions reach, all `[..., L]`.
+    def begin(self, relative_rate: Tensor, pretrained: Tensor, total_steps: Tensor) -> Scope:
+        """Return where layers start and how far actions reach, all `[..., L]`.
 
         `relative_rate` is that at z = 0 `[..., L]`, 0 where it is not known: z starts at 0 there,
         and has no ceiling. `pretrained` is 1 or 0 for each layer `[L]`, `total_steps` the budget
@@ -126,7 +163,7 @@ class Envelope:
         lowest = (start - reach).clamp(min=-self.z_max)
         highest = self._scale_for(limits, relative_rate, self.z_max).minimum(start + reach)
         # Where a layer starts, at least: a zero action keeps it.
-        return start, lowest, highest.maximum(start)
+        return Scope(start, lowest, highest.maximum(start))
 
     def _limits(self, relative_rate: Tensor, pretrained: Tensor) -> Tensor:
         """Return how much of each layer an update may change `[..., L]`."""

@@ -60,6 +60,7 @@ class LayerwiseLREnv(gymnasium.Env[Observation, Action]):
             its weights (0.003 if it is pretrained); None for none.
         envelope_schedule: name of a schedule that the envelope adds to the base schedule.
         reach: how far actions move a layer from its start, octaves; None: as far as z_max.
+        leak: share of its way from the start that a layer takes back at every decision.
         reward_kind: `potential` or `progress`.
         gamma: discount that the potential is shaped with.
         validation_samples: validation samples that the reward is measured on.
@@ -98,6 +99,7 @@ class LayerwiseLREnv(gymnasium.Env[Observation, Action]):
         ceiling: float | None = 1.0,
         envelope_schedule: str = "constant",
         reach: float | None = None,
+        leak: float = 0.0,
         reward_kind: RewardKind = "potential",
         gamma: float = 0.99,
         validation_samples: int = 256,
@@ -131,7 +133,7 @@ class LayerwiseLREnv(gymnasium.Env[Observation, Action]):
         self._batch_size = batch_size
         self._discrete = discrete
         self._envelope = Envelope(
-            z_max, action_mode, max_step, z_init, ceiling, envelope_schedule, reach
+            z_max, action_mode, max_step, z_init, ceiling, envelope_schedule, reach, leak
         )
         self._reward_kind: RewardKind = reward_kind
         self._gamma = gamma

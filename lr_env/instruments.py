@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from lr_env import decisions
-from lr_env.action import Envelope
+from lr_env.action import Envelope, Scope
 from lr_env.errors import ModelError
 from lr_env.layers import Layer, LayerTable, group_layers
 from lr_env.observation import Memory, Signals, features, relative_rates, remember
@@ -64,8 +64,7 @@ class Instruments:
         self._table = LayerTable.of(self.layers, self._dtype)
         self._memory = Memory.empty((), len(self.layers), self._table.size)
         self._z = torch.zeros_like(self._table.size)
-        self._highest = torch.full_like(self._z, envelope.z_max)
-        self._lowest = -self._highest
+        self._scope = Scope.unknown(self._z, envelope.z_max)
 
     @property
     def decision_due(self) -> bool:
@@ -118,16 +117,15 @@ class Instruments:
             nominal = relative_rates(
                 signals.raw, self._memory.direction, signals.reference_lr, self._table
             )
-            self._z, self._lowest, self._highest = self.envelope.begin(
-                nominal, self._table.pretrained, signals.total_steps
-            )
+            self._scope = self.envelope.begin(nominal, self._table.pretrained, signals.total_steps)
+            self._z = self._scope.start
             signals = replace(signals, z=self._z)
         self._losses.clear()
         return features(self._memory, signals, self._table)
 
     def act(self, action: Tensor) -> None:
         """Take the decision `action` `[L]`, in [-1, 1]."""
-        self._z = self.envelope.move(self._z, action.to(self._z), self._lowest, self._highest)
+        self._z = self.envelope.move(self._z, action.to(self._z), self._scope)
         self._next_decision += self.interval()
 
     def interval(self) -> int:
@@ -227,8 +225,7 @@ class Instruments:
             "step": self.step,
             "next_decision": self._next_decision,
             "z": self._z.clone(),
-            "lowest": self._lowest.clone(),
-            "highest": self._highest.clone(),
+            "scope": self._scope.state_dict(),
             "memory": dict(vars(self._memory)),
             "losses": [loss.clone() for loss in self._losses],
             "validation_loss": self._validation_loss,
@@ -243,7 +240,7 @@ class Instruments:
                 "This controller state belongs to a model with other layers: load it into the "
                 "model that it was saved with."
             )
-        if "lowest" not in state:
+        if "scope" not in state:
             raise ModelError(
                 "This controller state was written by an older version: go on with that version, "
                 "or begin the training anew."
@@ -251,8 +248,7 @@ class Instruments:
         self.step = int(state["step"])
         self._next_decision = int(state["next_decision"])
         self._z = state["z"].clone()
-        self._lowest = state["lowest"].clone()
-        self._highest = state["highest"].clone()
+        self._scope = Scope.from_state(state["scope"])
         self._memory = Memory(**state["memory"])
         self._losses = [loss.clone() for loss in state["losses"]]
         self._validation_loss = float(state["validation_loss"])

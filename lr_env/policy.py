@@ -134,6 +134,7 @@ def make_card(
         "ceiling": envelope.ceiling,
         "schedule": envelope.schedule,
         "reach": envelope.reach,
+        "leak": envelope.leak,
         **about,
     }
 
@@ -213,6 +214,7 @@ def _envelope(card: Mapping[str, Any]) -> Envelope:
             ceiling=card.get("ceiling"),
             schedule=card.get("schedule", "constant"),
             reach=card.get("reach"),
+            leak=float(card.get("leak", 0.0)),
         )
     except (KeyError, TypeError, ValueError, LrEnvError) as error:
         raise PolicyError(f"its card describes no usable action envelope: {error}.") from error

@@ -213,6 +213,7 @@ def _settings(chosen: Mapping[str, Any], total_steps: int) -> StackSettings:
             chosen["ceiling"],
             chosen["envelope_schedule"],
             chosen["reach"],
+            chosen["leak"],
         ),
         validation_seen=float(chosen["observe_validation"]),
         **{name: chosen[name] for name in same},

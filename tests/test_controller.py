@@ -107,7 +107,7 @@ def test_a_state_of_an_older_version_is_refused_in_a_sentence() -> None:
     training = Training()
     training.advance(0, 3)
     state = training.controller.state_dict()
-    del state["instruments"]["lowest"]
+    del state["instruments"]["scope"]
     with pytest.raises(ModelError, match="older version"):
         Training().controller.load_state_dict(state)
 

@@ -43,6 +43,7 @@ def run_env(policy: FrozenPolicy, **arguments) -> tuple[list[list[float]], Layer
         ceiling=envelope.ceiling,
         envelope_schedule=envelope.schedule,
         reach=envelope.reach,
+        leak=envelope.leak,
         action_mode=envelope.mode,
     )
     observation, _ = env.reset(seed=SEED)
@@ -141,7 +142,7 @@ def test_same_rates_under_the_ceiling_of_a_pretrained_layer() -> None:
 def test_same_rates_for_every_kind_of_policy(discrete: bool, mode: str, z_init: str) -> None:
     envelope = Envelope(8.0, mode, 0.5, z_init, ceiling=None)
     if z_init == "calibrated":
-        envelope = replace(envelope, schedule="linear", reach=1.0)
+        envelope = replace(envelope, schedule="linear", reach=1.0, leak=0.2)
     policy = make_policy(discrete=discrete, seed=3, envelope=envelope)
     rates, env = run_env(policy)
     assert_same(rates, env, run_plainly(policy, OPTIMIZERS["adam"]))

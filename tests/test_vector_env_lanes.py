@@ -69,6 +69,7 @@ SAME: dict[str, dict[str, Any]] = {
         "base_schedule": "cosine",
         "z_max": 12.0,
         "reach": 1.0,
+        "leak": 0.2,
         "max_step": 1.0,
     },
     "adamw": {"optimizer": "adamw", "optimizer_arguments": {"weight_decay": 0.1}},

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lr_env.action import Scope
 from lr_env.observation import Memory
 from lr_env.reward import potential, reward
 from lr_env.stack.figures import Figures, Outcome
@@ -39,8 +40,7 @@ class Stack:
         self._observer = Observer(self._trainings, settings.envelope.z_max)
         self.layers = self._trainings.layers
         self._z = self._trainings.raw.new_zeros((num, len(self.layers)))
-        self._highest = torch.full_like(self._z, settings.envelope.z_max)
-        self._lowest = -self._highest
+        self._scope = Scope.unknown(self._z, settings.envelope.z_max)
 
     @property
     def figures(self) -> Figures:
@@ -117,8 +117,8 @@ class Stack:
         envelope = self.settings.envelope
         pretrained = self._trainings.table.pretrained
         total_steps = self._trainings.lanes.total_steps[rows]
-        bounds = envelope.begin(relative, pretrained, total_steps)
-        self._z[rows], self._lowest[rows], self._highest[rows] = bounds
+        self._scope.put(rows, envelope.begin(relative, pretrained, total_steps))
+        self._z[rows] = self._scope.start[rows]
         self._observer.forget(rows)
         return self._observer.look(rows, self._z)
 
@@ -137,9 +137,7 @@ class Stack:
         if active is None:
             active = torch.ones(self.num, dtype=torch.bool)
         own, before = self._trainings, self.potential
-        moved = self.settings.envelope.move(
-            self._z, action.to(self._z), self._lowest, self._highest
-        )
+        moved = self.settings.envelope.move(self._z, action.to(self._z), self._scope)
         self._z = torch.where(active.unsqueeze(1), moved, self._z)
         diverged = own.advance(self._z.exp2(), active)
         after = self.potential
@@ -158,11 +156,10 @@ class Stack:
         state = self._trainings.state_dict()
         state["own"] |= {
             "_z": self._z.clone(),
-            "_lowest": self._lowest.clone(),
-            "_highest": self._highest.clone(),
             "_observation": self._observer.latest.clone(),
         }
-        return {**state, "memory": dict(vars(self._observer.memory))}
+        memory = dict(vars(self._observer.memory))
+        return {**state, "memory": memory, "scope": self._scope.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on exactly where `state` was taken, in a stack of the same task and settings."""
@@ -170,5 +167,4 @@ class Stack:
         self._observer.memory = Memory(**state["memory"])
         self._observer.latest = state["own"]["_observation"].clone()
         self._z = state["own"]["_z"].clone()
-        self._lowest = state["own"]["_lowest"].clone()
-        self._highest = state["own"]["_highest"].clone()
+        self._scope = Scope.from_state(state["scope"])

@@ -49,6 +49,24 @@ def _teacher(spec: FamilySpec, count: int, generator: torch.Generator) -> Pair:
     return inputs, _balanced(torch.tanh(inputs @ first) @ second)
 
 
+def _deep_teacher(spec: FamilySpec, count: int, generator: torch.Generator) -> Pair:
+    """Labels of a random network of four layers: learned slowly, and for as long as one trains."""
+    inputs = torch.randn(count, spec.size, generator=generator)
+    hidden = inputs * (2.0 / math.sqrt(spec.size))
+    for _ in range(3):
+        weights = torch.randn(hidden.shape[1], 48, generator=generator)
+        hidden = torch.tanh(hidden @ weights * (1.5 / math.sqrt(hidden.shape[1])))
+    return inputs, _balanced(hidden @ torch.randn(48, spec.classes, generator=generator))
+
+
+def _islands(spec: FamilySpec, count: int, generator: torch.Generator) -> Pair:
+    """Twenty tight clusters for every class: each has to be learned for itself."""
+    centres = torch.randn(spec.classes * 20, spec.size, generator=generator)
+    chosen = torch.randint(len(centres), (count,), generator=generator)
+    noise = torch.randn(count, spec.size, generator=generator)
+    return centres[chosen] + 0.3 * noise, chosen % spec.classes
+
+
 def _linear(spec: FamilySpec, count: int, generator: torch.Generator) -> Pair:
     """Labels of a random linear map, on inputs whose scales differ by up to e^2."""
     inputs = torch.randn(count, spec.size, generator=generator)
@@ -78,6 +96,22 @@ def _prototypes(spec: FamilySpec, count: int, generator: torch.Generator) -> Pai
     moved = torch.randint(shift + 1, (count,), generator=generator)
     noise = torch.randn(count, spec.size, IMAGE, IMAGE, generator=generator)
     return images[moved, labels] + noise, labels
+
+
+def _sprites(spec: FamilySpec, count: int, generator: torch.Generator) -> Pair:
+    """Twelve images for every class, moved about in both directions and mirrored."""
+    coarse = torch.randn(spec.classes * 12, spec.size, 4, 4, generator=generator)
+    sprites = torch.nn.functional.interpolate(coarse, IMAGE, mode="bilinear")
+    chosen = torch.randint(len(sprites), (count,), generator=generator)
+    moves = torch.randint(0, 3, (count, 2), generator=generator)
+    images = sprites[chosen]
+    rows, columns = ((torch.arange(IMAGE) + own.unsqueeze(1)) % IMAGE for own in moves.unbind(1))
+    index = torch.arange(count).view(-1, 1, 1)
+    moved = images[index, :, rows.unsqueeze(2), columns.unsqueeze(1)].permute(0, 3, 1, 2)
+    mirrored = torch.rand(count, generator=generator) < 0.5
+    moved = torch.where(mirrored.view(-1, 1, 1, 1), moved.flip(3), moved)
+    noise = torch.randn(count, spec.size, IMAGE, IMAGE, generator=generator)
+    return moved + 0.3 * noise, chosen % spec.classes
 
 
 def _bars(spec: FamilySpec, count: int, generator: torch.Generator) -> Pair:
@@ -111,6 +145,13 @@ def _marker(spec: FamilySpec, count: int, generator: torch.Generator) -> Pair:
     return tokens, owner[tokens[rows, place + 1]]
 
 
+def _lookup(spec: FamilySpec, count: int, generator: torch.Generator) -> Pair:
+    """A random table over the first and the last token: no part of it tells of another."""
+    tokens = torch.randint(VOCABULARY, (count, spec.size), generator=generator)
+    table = torch.randint(spec.classes, (VOCABULARY // 2, VOCABULARY // 2), generator=generator)
+    return tokens, table[tokens[:, 0] // 2, tokens[:, -1] // 2]
+
+
 def _pairs(spec: FamilySpec, count: int, generator: torch.Generator) -> Pair:
     """Sums of random scores of neighbouring tokens."""
     tokens = torch.randint(VOCABULARY, (count, spec.size), generator=generator)
@@ -126,11 +167,15 @@ def _balanced(logits: Tensor) -> Tensor:
 GENERATORS: dict[str, Callable[[FamilySpec, int, torch.Generator], Pair]] = {
     "clusters": _clusters,
     "teacher": _teacher,
+    "deep_teacher": _deep_teacher,
+    "islands": _islands,
     "linear": _linear,
     "sectors": _sectors,
     "prototypes": _prototypes,
+    "sprites": _sprites,
     "bars": _bars,
     "majority": _majority,
     "marker": _marker,
     "pairs": _pairs,
+    "lookup": _lookup,
 }

@@ -26,9 +26,9 @@ _BATCHES: dict[InputKind, tuple[int, ...]] = {
     "vector": (16, 32, 32, 64, 128), "image": (16, 32), "tokens": (16,),
 }  # fmt: skip
 _DATA: dict[InputKind, tuple[str, ...]] = {
-    "vector": ("clusters", "teacher", "linear", "sectors"),
-    "image": ("prototypes", "bars"),
-    "tokens": ("majority", "marker", "pairs"),
+    "vector": ("clusters", "teacher", "deep_teacher", "islands", "linear", "sectors"),
+    "image": ("prototypes", "sprites", "bars"),
+    "tokens": ("majority", "marker", "lookup", "pairs"),
 }
 
 
