@@ -26,7 +26,7 @@ WIDE = {
     ),
     "cautious": Envelope(z_max=10.0, z_init="cautious", max_step=1.0),
 }
-NARROW = Envelope(z_max=2.0, z_init="zero", max_step=1.0, leak=LEAK)
+NARROW = Envelope(z_max=2.0, z_init="zero", max_step=1.0)
 NARROW_TURNS = (1, 7, 8)
 SCHEDULES = ("constant", "constant", "cosine", "linear", "wsd")
 DECISIONS = (30, 200)
@@ -104,7 +104,8 @@ def plan_stack(config: TrainConfig, index: int, generation: int = 0) -> StackPla
 
 def envelope(config: TrainConfig, narrow: bool = False) -> Envelope:
     """Return the envelope that the agent learns in, or the narrow one around recipes."""
-    wanted = NARROW if narrow else WIDE[config.start]
+    wide = WIDE[config.start]
+    wanted = replace(NARROW, leak=wide.leak) if narrow else wide
     return replace(wanted, mode=config.action_mode, ceiling=None)  # type: ignore[arg-type]
 
 
