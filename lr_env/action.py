@@ -133,7 +133,7 @@ class Envelope:
         """
         action = action.clamp(-1.0, 1.0)
         if self.mode == "incremental":
-            target = z.lerp(scope.start, self.leak) + self.max_step * action
+            target = z + self.leak * (scope.start - z) + self.max_step * action
         else:
             target = self.z_max * action
         return target.maximum(scope.lowest).minimum(scope.highest)
