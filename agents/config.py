@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from agents.features import check_groups
 from lr_env.errors import InvalidArgumentError, UnknownNameError
@@ -22,6 +22,8 @@ PRESETS = {
 @dataclass(frozen=True)
 class PPOConfig:
     """Stable-Baselines3's PPO, sized to slots: a rollout is `n_steps` decisions of them all."""
+
+    COUNTS: ClassVar = ("n_steps", "minibatches", "n_epochs")
 
     n_steps: int = 32
     """Decisions of every training between two updates of the agent."""
@@ -40,6 +42,10 @@ class PPOConfig:
 @dataclass(frozen=True)
 class DQNConfig:
     """Stable-Baselines3's DQN, sized to slots."""
+
+    COUNTS: ClassVar = (
+        "buffer_size", "batch_size", "gradient_steps", "n_step_return", "target_update",
+    )  # fmt: skip
 
     epsilon: float = 0.1
     """Probability of a random action, from start to end."""
@@ -138,6 +144,12 @@ class TrainConfig:
             value = getattr(self, name)
             if value is not None and value <= 0:
                 raise InvalidArgumentError(f"{name} must be above zero, not {value}.")
+        for own in (self.ppo, self.dqn):
+            for name in own.COUNTS:
+                if getattr(own, name) < 1:
+                    raise InvalidArgumentError(
+                        f"{name} must be at least 1, not {getattr(own, name)}."
+                    )
         if self.renew_every < 0:
             raise InvalidArgumentError(f"renew_every must be at least 0, not {self.renew_every}.")
         if not 0.0 <= self.ceiling < math.inf:

@@ -1,6 +1,9 @@
 """Presets of meta-training, and what a run's record says of them."""
 
-from agents.config import TrainConfig
+import pytest
+
+from agents.config import DQNConfig, PPOConfig, TrainConfig
+from lr_env.errors import InvalidArgumentError
 
 
 def test_the_plan_is_one_flag_away_and_what_is_given_wins() -> None:
@@ -15,3 +18,16 @@ def test_a_record_has_the_values_and_gives_the_run_again() -> None:
     record = config.to_dict()
     assert (record["gamma"], record["learning_rate"]) == (0.99, 1e-4)
     assert TrainConfig.from_dict(record).to_dict() == record
+
+
+@pytest.mark.parametrize(
+    "own",
+    [
+        {"ppo": PPOConfig(n_steps=0)},
+        {"ppo": PPOConfig(n_epochs=0)},
+        {"dqn": DQNConfig(batch_size=0)},
+    ],
+)
+def test_counts_of_nothing_are_refused_in_a_sentence(own) -> None:
+    with pytest.raises(InvalidArgumentError, match="at least 1, not 0"):
+        TrainConfig(**own)
