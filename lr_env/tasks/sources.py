@@ -107,8 +107,8 @@ def data_error(name: str, what: str) -> DataError:
     """Return the error of task `name`: what is wrong with its data, and all ways to give it."""
     return DataError(
         f"The data of task {name!r} cannot be used: {what}; give the task a data argument (a "
-        f"folder, file or hub name), set {DATA_VARIABLE} to a folder that holds {name}/, or unset "
-        f"it and go online to fetch the data from the hub."
+        f"folder, file or hub name), set {DATA_VARIABLE} to a folder that holds {name}/, or go "
+        f"online with {DATA_VARIABLE} unset to fetch the data from the hub."
     )
 
 
