@@ -13,16 +13,19 @@ def _finished(folder: Path, accuracy: float) -> Path:
     interval = {"mean": accuracy, "low": accuracy - 0.01, "high": accuracy + 0.01}
     arm = {
         "label": "Adam, fixed", "diverged": 1, "runs": 3, "seconds": 2.5,
+        "controller_seconds": 0.0, "is_agent": False,
         "test": {"accuracy": interval, "loss": None},
         "convergence": {"runs": 3, "reached": 2, "median_epochs": 1.5},
     }  # fmt: skip
+    agent = {**arm, "label": "Frozen agent", "controller_seconds": 0.5, "is_agent": True}
     summary = {
         "task": {
             "name": "toy", "epochs": 2, "batch_size": 8,
             "sizes": {"train": 3000, "validation": 20, "test": 30},
         },
         "scale": "quick", "seeds": 3, "device": "cpu", "date": "2026-11-25", "policy": None,
-        "target_accuracy": 0.8, "arms": {"adam": arm}, "provenance": {"command": "run it"},
+        "target_accuracy": 0.8, "arms": {"adam": arm, "agent": agent},
+        "provenance": {"command": "run it"},
     }  # fmt: skip
     folder.mkdir(parents=True)
     (folder / "summary.json").write_text(json.dumps(summary))
@@ -44,7 +47,11 @@ def test_what_was_published_before_stays_and_what_is_given_again_is_replaced(
     assert names == {"report.md", "summary.json", "rates.png"}
     assert page.count("## toy, scale quick") == 2
     assert "3,000 training" in page
-    assert "| Adam, fixed | 0.7000 [0.6900, 0.7100] | not finite | 1.5 (1 of 3 never) |" in page
+    assert (
+        "| Adam, fixed | 0.7000 [0.6900, 0.7100] | not finite | 1.5 (1 of 3 never) | 1 of 3 | - |"
+        in page
+    )
+    assert "| 1 of 3 | 20 % |" in page
     assert "[Report](other/report.md)" in page
     assert publish(PublishConfig((other,), out)).read_text() == page
 
