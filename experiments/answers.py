@@ -156,7 +156,7 @@ def _pace(rows: list[dict[str, Any]]) -> str:
     equal = sum(row["interval"]["mean"] == 0 for row in known)
     parts += [f"as fast as {equal}"] if equal else []
     seldom = len(rows) - len(known)
-    parts += [f"not compared with {seldom}, which get there too seldom"] if seldom else []
+    parts += [f"not compared with {seldom}: both get there in too few seeds"] if seldom else []
     return join(parts)
 
 
