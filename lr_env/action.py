@@ -25,12 +25,13 @@ DISCRETE_ACTIONS = (-1.0, -0.25, 0.0, 0.25, 1.0)
 CAUTIOUS_RELATIVE_RATE = 3e-4
 """Relative change of a layer's weights by an update of a cautious start."""
 
-CALIBRATED_TRAVEL, CALIBRATED_LEAST, CALIBRATED_PRETRAINED = 20.0, 1e-2, 3e-3
+CALIBRATED_TRAVEL, CALIBRATED_LEAST = 40.0, 1e-2
 """Relative change of a layer's weights by an update at a calibrated start: the first over the
-number of updates, but at least the second; the third where the layer is pretrained."""
+number of updates, but at least the second."""
 
-PRETRAINED_CEILING = 3e-3
-"""Relative change of a pretrained layer's weights by one update, where the ceiling is 1."""
+PRETRAINED_MOST, PRETRAINED_SUM = 3e-3, 5e-2
+"""Relative change of a pretrained layer's weights by an update, at a calibrated start and where
+the ceiling is 1: the second over the number of layers, but at most the first."""
 
 
 @dataclass
@@ -69,7 +70,8 @@ class Envelope:
     Under a ceiling no action raises a rate so far that an update would change more than
     1 / L of a layer's weights, relative to their size: a network's output changes by a product
     over its L layers (deep relative trust, Bernstein et al. 2020). Of a pretrained layer it is
-    0.003 at most, since what a network lost of its pretraining it seldom learns again.
+    0.05 / L and 0.003 at most, since what a network lost of its pretraining it seldom learns
+    again.
 
     Attributes:
         z_max: half-width of the envelope, octaves.
@@ -77,7 +79,8 @@ class Envelope:
         max_step: largest move of one incremental decision, octaves.
         z_init: where z starts: `zero` (the base schedule), or as near as the envelope allows to
             where one update changes the layer's weights by 0.0003 of their size (`cautious`), or
-            by 20 / total_steps of it, 0.01 at least and 0.003 where pretrained (`calibrated`).
+            by 40 / total_steps of it, 0.01 at least, and where pretrained by as much as under a
+            ceiling of 1 (`calibrated`).
         ceiling: that many times these limits; None for none.
         schedule: name of the envelope's own schedule, a factor on the base schedule.
         reach: how far actions move a layer from its start, octaves; None: as far as z_max.
@@ -155,7 +158,8 @@ class Envelope:
         else:
             share = CALIBRATED_TRAVEL / total_steps.to(relative_rate)
             spread = share.clamp(min=CALIBRATED_LEAST).unsqueeze(-1).expand_as(relative_rate)
-            wanted = torch.where(pretrained > 0, CALIBRATED_PRETRAINED, spread).minimum(limits)
+            kept = _pretrained_limit(relative_rate.shape[-1])
+            wanted = torch.where(pretrained > 0, kept, spread).minimum(limits)
         start = self._scale_for(wanted, relative_rate, 0.0)
         if self.z_init == "zero":
             start = torch.zeros_like(start)
@@ -169,14 +173,18 @@ class Envelope:
         """Return how much of each layer an update may change `[..., L]`."""
         if self.ceiling is None:
             return torch.full_like(relative_rate, math.inf)
-        share = 1.0 / relative_rate.shape[-1]
-        own = torch.where(pretrained > 0, min(share, PRETRAINED_CEILING), share)
+        layers = relative_rate.shape[-1]
+        own = torch.where(pretrained > 0, _pretrained_limit(layers), 1.0 / layers)
         return (self.ceiling * own).to(relative_rate).expand_as(relative_rate)
 
     def _scale_for(self, wanted: Tensor, relative_rate: Tensor, unknown: float) -> Tensor:
         """Return the z at which an update changes `wanted` of a layer's weights."""
         scale = (wanted / relative_rate.clamp(min=1e-30)).log2().clamp(-self.z_max, self.z_max)
         return scale.masked_fill(relative_rate <= 0, unknown)
+
+
+def _pretrained_limit(layers: int) -> float:
+    return min(PRETRAINED_MOST, PRETRAINED_SUM / layers)
 
 
 def decode_discrete(action: Tensor) -> Tensor:

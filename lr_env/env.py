@@ -57,7 +57,7 @@ class LayerwiseLREnv(gymnasium.Env[Observation, Action]):
         max_step: largest incremental move, octaves.
         z_init: `zero`, `cautious` or `calibrated`; see `Envelope`.
         ceiling: on what actions may let one update change of a layer, in multiples of 1 / L of
-            its weights (0.003 if it is pretrained); None for none.
+            its weights (0.05 / L if it is pretrained, 0.003 at most); None for none.
         envelope_schedule: name of a schedule that the envelope adds to the base schedule.
         reach: how far actions move a layer from its start, octaves; None: as far as z_max.
         leak: share of its way from the start that a layer takes back at every decision.

@@ -8,7 +8,8 @@ import torch
 from lr_env.action import (
     CAUTIOUS_RELATIVE_RATE,
     DISCRETE_ACTIONS,
-    PRETRAINED_CEILING,
+    PRETRAINED_MOST,
+    PRETRAINED_SUM,
     Envelope,
     Scope,
     decode_discrete,
@@ -49,7 +50,7 @@ def test_actions_beyond_one_count_as_one(mode: str) -> None:
 @pytest.mark.parametrize("mode", ["incremental", "residual"])
 def test_layers_are_not_raised_above_their_ceiling(mode: str) -> None:
     envelope = Envelope(z_max=10.0, mode=mode, max_step=20.0, z_init="cautious")
-    nominal = torch.tensor([4.0 * PRETRAINED_CEILING, 4.0 * PRETRAINED_CEILING, 8.0 / 3.0])
+    nominal = torch.tensor([4.0 * PRETRAINED_MOST, 4.0 * PRETRAINED_MOST, 8.0 / 3.0])
     scope = envelope.begin(nominal, torch.tensor([1.0, 1.0, 0.0]), BUDGET)
     torch.testing.assert_close(scope.highest, torch.tensor([-2.0, -2.0, -3.0]))
     assert (envelope.move(scope.start, torch.ones(3), scope) == scope.highest).all()
@@ -58,11 +59,19 @@ def test_layers_are_not_raised_above_their_ceiling(mode: str) -> None:
 
 def test_a_rate_of_its_own_above_the_ceiling_stays_and_is_not_raised() -> None:
     envelope = Envelope(z_max=2.0, z_init="zero")
-    nominal = torch.tensor([100.0 * PRETRAINED_CEILING, 0.5 * PRETRAINED_CEILING, 0.0])
+    nominal = torch.tensor([100.0 * PRETRAINED_MOST, 0.5 * PRETRAINED_MOST, 0.0])
     scope = envelope.begin(nominal, torch.ones(3), BUDGET)
     assert scope.highest.tolist() == [0.0, 1.0, 2.0]
     assert envelope.move(scope.start, torch.zeros(3), scope).tolist() == [0.0, 0.0, 0.0]
     assert envelope.move(scope.start, torch.ones(3), scope).tolist() == [0.0, 1.0, 2.0]
+
+
+def test_the_deeper_a_pretrained_network_the_less_of_a_layer_may_change() -> None:
+    layers = 100
+    envelope = Envelope(z_max=20.0, z_init="calibrated", ceiling=2.0)
+    scope = envelope.begin(torch.ones(layers), torch.ones(layers), BUDGET)
+    torch.testing.assert_close(scope.start.exp2(), torch.full((layers,), PRETRAINED_SUM / layers))
+    torch.testing.assert_close(scope.highest, scope.start + 1.0)
 
 
 def test_without_a_ceiling_pretrained_layers_are_as_others() -> None:
@@ -90,7 +99,7 @@ def test_a_calibrated_start_travels_as_far_whatever_the_budget() -> None:
     envelope = Envelope(z_max=20.0, z_init="calibrated", ceiling=None)
     budgets = torch.tensor([100, 400, 100_000])
     scope = envelope.begin(torch.ones(3, 2), torch.tensor([0.0, 1.0]), budgets)
-    expected = torch.tensor([[0.2, 3e-3], [0.05, 3e-3], [1e-2, 3e-3]]).log2()
+    expected = torch.tensor([[0.4, 3e-3], [0.1, 3e-3], [1e-2, 3e-3]]).log2()
     torch.testing.assert_close(scope.start, expected)
 
 
@@ -106,7 +115,7 @@ def test_actions_stay_within_reach_of_the_start(mode: str) -> None:
     envelope = Envelope(
         z_max=8.0, mode=mode, max_step=20.0, z_init="calibrated", ceiling=None, reach=2.0
     )
-    scope = envelope.begin(torch.tensor([0.2, 0.2 * 2**7, 0.0]), torch.zeros(3), BUDGET)
+    scope = envelope.begin(torch.tensor([0.4, 0.4 * 2**7, 0.0]), torch.zeros(3), BUDGET)
     assert scope.start.tolist() == pytest.approx([0.0, -7.0, 0.0], abs=1e-5)
     moved = envelope.move(scope.start, torch.ones(3), scope)
     assert moved.tolist() == pytest.approx([2.0, -5.0, 2.0])
