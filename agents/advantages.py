@@ -1,7 +1,8 @@
-"""Advantages in units of each stack: a training whose loss vanishes must not drown the others."""
+"""Advantages next to twins: that an instance is easy is no merit of the agent's."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -10,25 +11,47 @@ from stable_baselines3.common.buffers import RolloutBuffer
 from torch import Tensor
 
 
-class StackwiseRolloutBuffer(RolloutBuffer):
-    """SB3's rollout buffer with advantages of mean 0 and variance 1 within each stack.
+class TwinRolloutBuffer(RolloutBuffer):
+    """SB3's rollout buffer with advantages above the mean of twins.
 
-    Where a loss falls a hundredfold, one decision is worth ten times what it is in fine-tuning;
-    PPO's normalisation over all slots would leave fine-tuning a tenth of a voice. What the value
-    function learns stays in nats.
+    Trainings of one instance differ in nothing but what the agent does. What they have in common
+    at a decision, most of the variance of a return, is taken from each one's advantage (as a
+    group-relative baseline, Shao et al. 2024, section 4.1, but decision by decision). What the
+    value function learns stays as it was.
 
     Args:
-        stacks: the stack of every slot `[slots]`; all others as in SB3.
+        twins: returns a number for every slot now `[slots]`, equal among the slots of one layer
+            in twins that are at the same decision; all other arguments as in SB3.
     """
 
-    def __init__(self, *args: Any, stacks: NDArray[np.int64], **kwargs: Any) -> None:
-        self.stacks = stacks
+    def __init__(self, *args: Any, twins: Callable[[], NDArray[np.int64]], **kwargs: Any) -> None:
+        self._twins_now = twins
         super().__init__(*args, **kwargs)
 
+    def reset(self) -> None:
+        """Begin a rollout."""
+        super().reset()
+        self._twins = np.zeros((self.buffer_size, self.n_envs), dtype=np.int64)
+        self._current = self._twins_now()
+
+    def add(self, *args: Any, **kwargs: Any) -> None:
+        """Take in a decision; by now the slots have moved on to the next."""
+        self._twins[self.pos] = self._current
+        super().add(*args, **kwargs)
+        self._current = self._twins_now()
+
     def compute_returns_and_advantage(self, last_values: Tensor, dones: NDArray[Any]) -> None:
-        """Compute both as SB3 does, then bring the advantages to each stack's own scale."""
+        """Compute both as SB3 does, then take from each advantage the mean of its twins."""
         super().compute_returns_and_advantage(last_values, dones)
-        for stack in np.unique(self.stacks):
-            own = self.advantages[:, self.stacks == stack]
-            scaled = (own - own.mean()) / (own.std() + 1e-4)
-            self.advantages[:, self.stacks == stack] = scaled
+        self.advantages = np.stack([
+            above_twins(own, twins)
+            for own, twins in zip(self.advantages, self._twins, strict=True)
+        ])  # fmt: skip
+
+
+def above_twins(values: NDArray[np.float32], twins: NDArray[np.int64]) -> NDArray[np.float32]:
+    """Return `values [slots]` above the mean of those with the same number; their own if alone."""
+    _, index, count = np.unique(twins, return_inverse=True, return_counts=True)
+    mean = np.where(count > 1, np.bincount(index, values) / count, 0.0)
+    above: NDArray[np.float32] = (values - mean[index]).astype(np.float32)
+    return above

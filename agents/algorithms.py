@@ -10,7 +10,7 @@ from stable_baselines3 import PPO
 from stable_baselines3.common.base_class import BaseAlgorithm
 from torch import nn
 
-from agents.advantages import StackwiseRolloutBuffer
+from agents.advantages import TwinRolloutBuffer
 from agents.config import PPOConfig, TrainConfig
 from agents.exploration import SharedNoisePolicy, SlotDQN
 from agents.slots import SlotVecEnv, noise_groups
@@ -46,14 +46,15 @@ def _ppo(
         gamma=config.resolved_gamma,
         gae_lambda=own.gae_lambda,
         ent_coef=own.ent_coef,
-        rollout_buffer_class=StackwiseRolloutBuffer,
-        rollout_buffer_kwargs={"stacks": env.stacks},
+        rollout_buffer_class=TwinRolloutBuffer,
+        rollout_buffer_kwargs={"twins": env.twins},
         policy_kwargs={
             "net_arch": list(config.hidden),
             "activation_fn": nn.Tanh,
             "log_std_init": own.log_std_init,
             "groups": groups,
             "noise_seed": noise_seed,
+            "noise_memory": own.noise_memory,
         },
         seed=seed,
         device="cpu",

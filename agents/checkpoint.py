@@ -80,12 +80,13 @@ def _ppo_state(model: PPO) -> dict[str, Any]:
     policy = model.policy
     if not isinstance(policy, SharedNoisePolicy):
         raise TypeError("PPO on slots explores with SharedNoisePolicy.")
-    return {"noise": policy.noise.get_state()}
+    return {"noise": policy.noise.get_state(), "kept": policy.kept}
 
 
 def _load_ppo(model: BaseAlgorithm, state: dict[str, Any]) -> None:
     if isinstance(model.policy, SharedNoisePolicy):
         model.policy.noise.set_state(state["noise"])
+        model.policy.kept = state["kept"]
 
 
 def _dqn_state(model: BaseAlgorithm) -> dict[str, Any]:

@@ -25,18 +25,20 @@ class PPOConfig:
 
     COUNTS: ClassVar = ("n_steps", "minibatches", "n_epochs")
 
-    n_steps: int = 32
+    n_steps: int = 40
     """Decisions of every training between two updates of the agent."""
     minibatches: int = 16
     """Equal mini-batches that a rollout is divided into."""
-    n_epochs: int = 8
+    n_epochs: int = 4
     """Passes over a rollout."""
-    gae_lambda: float = 0.97
+    gae_lambda: float = 0.99
     """Lambda of generalised advantage estimation."""
     ent_coef: float = 0.0
     """Weight of the entropy bonus."""
-    log_std_init: float = -1.5
+    log_std_init: float = -2.3
     """Logarithm of the exploration noise's first standard deviation."""
+    noise_memory: float = 0.9
+    """Correlation of the exploration noise with that of the decision before; 0: white noise."""
 
 
 @dataclass(frozen=True)
@@ -94,6 +96,8 @@ class TrainConfig:
     """Rollouts of PPO after which one of them gives way to another of its kind; 0: never."""
     slots: int = 90
     """Layers of each architecture that are trained at once; so many trainings as make them up."""
+    twins: int = 4
+    """Trainings of each instance that PPO's agent is judged against each other on; 1: none."""
     shared_noise: float = 0.5
     """Share of trainings whose layers all explore with the same random number."""
     validation_seen: float = 0.3
@@ -140,7 +144,7 @@ class TrainConfig:
             raise UnknownNameError("schedules", self.schedules, ("mixed", "constant"))
         if self.reward not in ("potential", "progress"):
             raise UnknownNameError("reward", self.reward, ("potential", "progress"))
-        for name in ("steps", "minutes", "stacks", "slots", "workers", "score_every"):
+        for name in ("steps", "minutes", "stacks", "slots", "twins", "workers", "score_every"):
             value = getattr(self, name)
             if value is not None and value <= 0:
                 raise InvalidArgumentError(f"{name} must be above zero, not {value}.")
@@ -154,6 +158,10 @@ class TrainConfig:
             raise InvalidArgumentError(f"renew_every must be at least 0, not {self.renew_every}.")
         if not 0.0 <= self.ceiling < math.inf:
             raise InvalidArgumentError(f"ceiling must be at least 0, not {self.ceiling}.")
+        if not 0.0 <= self.ppo.noise_memory < 1.0:
+            raise InvalidArgumentError(
+                f"noise_memory must be in [0, 1), not {self.ppo.noise_memory}."
+            )
         if not 0.0 <= self.averaging < 1.0:
             raise InvalidArgumentError(f"averaging must be in [0, 1), not {self.averaging}.")
         if self.seed < 0:
@@ -163,6 +171,11 @@ class TrainConfig:
     def budget(self) -> int:
         """The number of slot decisions to make."""
         return DEFAULT_STEPS[self.algo] if self.steps is None else self.steps
+
+    @property
+    def twin_lanes(self) -> int:
+        """The number of lanes that share an instance; DQN's replay has no use for twins."""
+        return self.twins if self.algo == "ppo" else 1
 
     @property
     def _preset(self) -> dict[str, float]:

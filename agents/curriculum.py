@@ -29,9 +29,9 @@ WIDE = {
 NARROW = Envelope(z_max=2.0, z_init="zero", max_step=1.0)
 NARROW_TURNS = (1, 7, 8)
 SCHEDULES = ("constant", "constant", "cosine", "linear", "wsd")
-DECISIONS = (30, 200)
+DECISIONS = (20, 80)
 # Where networks are cheap, trainings are long: rates of real ones are low for their length alone.
-STEPS_PER_ACTION = {"vector": (1, 24), "image": (1, 8), "tokens": (1, 8)}
+STEPS_PER_ACTION = {"vector": (1, 32), "image": (1, 10), "tokens": (1, 10)}
 # As in trainings of people: dozens of passes over little data teach nothing but to stop early.
 PASSES, SAMPLES = (0.7, 12.0), (200, 8000)
 # Always the same samples, so that noise cancels in progress; evaluation is a third of the cost.
@@ -40,11 +40,20 @@ VALIDATION_SAMPLES = 64
 
 @dataclass(frozen=True)
 class StackPlan:
-    """One stack of the mix: an entry to train on, and the seed of its first lane."""
+    """One stack of the mix: an entry to train on, the seed of its first lane, and its twins.
+
+    Every `twins` lanes have one seed: they are the same training until the agent acts.
+    """
 
     entry: Entry
     seed: int
     spec: FamilySpec
+    twins: int = 1
+
+    @property
+    def seeds(self) -> list[int]:
+        """The seed of every lane."""
+        return [self.seed + lane // self.twins for lane in range(self.entry.lanes)]
 
     @property
     def fine_tunes(self) -> bool:
@@ -99,7 +108,7 @@ def plan_stack(config: TrainConfig, index: int, generation: int = 0) -> StackPla
     interval = round(math.exp(random.uniform(math.log(shortest), math.log(longest))))
     spec = _with_enough_data(spec, interval, random)
     name = f"{'.'.join(map(str, names))}-{spec.architecture}-{spec.optimizer}"
-    return StackPlan(_entry(config, spec, name, narrow, interval), seed, spec)
+    return StackPlan(_entry(config, spec, name, narrow, interval), seed, spec, config.twin_lanes)
 
 
 def envelope(config: TrainConfig, narrow: bool = False) -> Envelope:
@@ -138,7 +147,9 @@ def _entry(config: TrainConfig, spec: FamilySpec, name: str, narrow: bool, inter
         validation_seen=config.validation_seen,
         epochs_seen=0.9,
     )
-    return Entry(name, partial(FamilyTask, spec), settings, _lanes(spec, config.slots))
+    return Entry(
+        name, partial(FamilyTask, spec), settings, _lanes(spec, config.slots, config.twin_lanes)
+    )
 
 
 def _with_enough_data(spec: FamilySpec, interval: int, random: np.random.Generator) -> FamilySpec:
@@ -155,14 +166,14 @@ def _with_enough_data(spec: FamilySpec, interval: int, random: np.random.Generat
     return replace(spec, train_size=round(min(max(steps * spec.batch_size / passes, low), high)))
 
 
-def _lanes(spec: FamilySpec, slots: int) -> int:
-    """Return how many trainings make about `slots` layers.
+def _lanes(spec: FamilySpec, slots: int, twins: int) -> int:
+    """Return how many trainings make about `slots` layers: a multiple of `twins`.
 
     With as many lanes in each stack, deep networks would drown the shallow in the agent's data.
     """
     with IsolatedTorchRandomness(0, "layers").use():
         layers = len(group_layers(build_network(spec)))
-    return max(2, round(slots / layers))
+    return twins * max(1 if twins > 1 else 2, round(slots / layers / twins))
 
 
 def _recipe_rates(spec: FamilySpec) -> tuple[float, float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -13,15 +14,20 @@ from torch import Tensor, nn
 
 
 class SharedNoisePolicy(ActorCriticPolicy):
-    """SB3's actor-critic with one random number for each group of slots.
+    """SB3's actor-critic with one random number for each group of slots, which outlasts a decision.
 
-    The head starts at zero, so that the untrained policy changes nothing.
+    The head starts at zero, so that the untrained policy changes nothing. White noise of so small
+    a deviation averages out before a loss shows what it did; with a memory it tries out a higher
+    or a lower rate for a while (coloured noise, Eberhard et al. 2023; Hollenstein et al. 2024).
+    Each decision's own distribution is the policy's.
     """
 
     def __init__(
-        self, *args: Any, groups: NDArray[np.int64], noise_seed: int, **kwargs: Any
-    ) -> None:
+        self, *args: Any, groups: NDArray[np.int64], noise_seed: int, noise_memory: float,
+        **kwargs: Any,
+    ) -> None:  # fmt: skip
         super().__init__(*args, **kwargs)
+        self.noise_memory = noise_memory
         self.set_groups(groups)
         self.noise = torch.Generator().manual_seed(noise_seed)
         for parameter in self.action_net.parameters():
@@ -30,6 +36,7 @@ class SharedNoisePolicy(ActorCriticPolicy):
     def set_groups(self, groups: NDArray[np.int64]) -> None:
         """Say which slots explore together: equal numbers, equal random numbers."""
         self.groups = torch.from_numpy(groups)
+        self.kept = torch.empty(0)
 
     def forward(self, obs: Tensor, deterministic: bool = False) -> tuple[Tensor, Tensor, Tensor]:
         """Return actions, values and log-probabilities; each slot's own, as if alone."""
@@ -37,11 +44,18 @@ class SharedNoisePolicy(ActorCriticPolicy):
             return super().forward(obs, deterministic)
         latent_actor, latent_critic = self.mlp_extractor(self.extract_features(obs))
         mean, deviation = self.action_net(latent_actor), self.log_std.exp()
-        count = int(self.groups.max()) + 1
-        noise = torch.randn(count, mean.shape[1], generator=self.noise)[self.groups]
-        actions = mean + deviation * noise
+        actions = mean + deviation * self._next_noise(mean.shape[1])[self.groups]
         distribution = self._get_action_dist_from_latent(latent_actor)
         return actions, self.value_net(latent_critic), distribution.log_prob(actions)
+
+    def _next_noise(self, width: int) -> Tensor:
+        """Return standard normal numbers `[groups, width]`, correlated with the last ones."""
+        fresh = torch.randn(int(self.groups.max()) + 1, width, generator=self.noise)
+        if len(self.kept):
+            memory = self.noise_memory
+            fresh = memory * self.kept + math.sqrt(1.0 - memory**2) * fresh
+        self.kept = fresh
+        return fresh
 
 
 class SlotDQN(DQN):

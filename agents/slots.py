@@ -37,6 +37,7 @@ class SlotVecEnv(VecEnv):
         trainings: training number of each slot.
         stacks: stack number of each slot.
         lengths, returns: of the training under way, by training.
+        episodes: number of trainings that have ended, by training.
     """
 
     def __init__(
@@ -55,6 +56,8 @@ class SlotVecEnv(VecEnv):
         ]  # fmt: skip
         self.returns = np.zeros(sum(lanes for lanes, _ in self._shapes))
         self.lengths = np.zeros(len(self.returns), dtype=np.int64)
+        self.episodes = np.zeros(len(self.returns), dtype=np.int64)
+        self._twins = plans[0].twins
         self._number()
         self._nothing: dict[str, Any] = {}
         low_high = (-BOUND, BOUND, (len(FEATURES),), np.float32)
@@ -63,8 +66,8 @@ class SlotVecEnv(VecEnv):
 
     def reset(self) -> Observations:
         """Begin all trainings anew."""
-        self.returns[:] = 0.0
-        self.lengths[:] = 0
+        for own in (self.returns, self.lengths, self.episodes):
+            own[:] = 0
         return self._rows(self.workers.reset())
 
     def replace(self, index: int, plan: StackPlan) -> tuple[slice, Observations]:
@@ -78,8 +81,10 @@ class SlotVecEnv(VecEnv):
         first, first_slot = sum(lanes[:index]), sum(slots[:index])
         here = slice(first, first + lanes[index])
         self._shapes[index] = (observation.shape[0], observation.shape[1])
-        self.returns = exchanged(self.returns, here, np.zeros(observation.shape[0]))
-        self.lengths = exchanged(self.lengths, here, np.zeros(observation.shape[0], np.int64))
+        none = np.zeros(observation.shape[0], dtype=np.int64)
+        self.returns = exchanged(self.returns, here, none.astype(float))
+        self.lengths = exchanged(self.lengths, here, none)
+        self.episodes = exchanged(self.episodes, here, none)
         self._number()
         self.num_envs = len(self.trainings)
         return slice(first_slot, first_slot + slots[index]), self._rows([observation])
@@ -91,6 +96,20 @@ class SlotVecEnv(VecEnv):
         self.stacks: NDArray[np.int64] = np.repeat(np.arange(len(slots)), slots)
         self.trainings: NDArray[np.int64] = np.repeat(np.arange(len(layers)), layers)
         self._first_slots = np.flatnonzero(np.diff(self.trainings, prepend=-1))
+        # Lanes of a stack are a multiple of the twins.
+        self._instances = np.arange(len(layers)) // self._twins
+        self._layers = np.concatenate([np.arange(own) for own in layers])
+        self._deepest = int(layers.max())
+
+    def twins(self) -> NDArray[np.int64]:
+        """Return a number for every slot now `[slots]`.
+
+        Equal among the slots of one layer in twins that are at the same decision.
+        """
+        moments = np.stack([self._instances, self.episodes, self.lengths], axis=1)
+        _, number = np.unique(moments, axis=0, return_inverse=True)
+        own: NDArray[np.int64] = number.reshape(-1)[self.trainings] * self._deepest + self._layers
+        return own
 
     def step_async(self, actions: NDArray[Any]) -> None:
         """Send actions `[slots]` or `[slots, 1]`."""
@@ -113,6 +132,7 @@ class SlotVecEnv(VecEnv):
         infos = self._infos(outcomes, ended)
         self.returns[ended] = 0.0
         self.lengths[ended] = 0
+        self.episodes[ended] += 1
         observation = self._rows([outcome.observation for outcome in outcomes])
         own = reward[self.trainings].astype(np.float32)
         return observation, own, ended[self.trainings], infos
@@ -142,6 +162,7 @@ class SlotVecEnv(VecEnv):
             "stacks": self.workers.state_dict(),
             "returns": torch.from_numpy(self.returns.copy()),
             "lengths": torch.from_numpy(self.lengths.copy()),
+            "episodes": torch.from_numpy(self.episodes.copy()),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -149,6 +170,7 @@ class SlotVecEnv(VecEnv):
         self.workers.load_state_dict(state["stacks"])
         self.returns[:] = state["returns"].numpy()
         self.lengths[:] = state["lengths"].numpy()
+        self.episodes[:] = state["episodes"].numpy()
 
     def close(self) -> None:
         """End the worker processes."""

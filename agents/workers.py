@@ -140,6 +140,10 @@ def _stack(plan: StackPlan) -> Stack:
     return Stack(plan.entry.task, plan.entry.lanes, plan.entry.settings)
 
 
+def _begin(stack: Stack, plan: StackPlan) -> Tensor:
+    return stack.begin(torch.ones(stack.num, dtype=torch.bool), plan.seeds)
+
+
 def _answer(stacks: list[Stack], plans: list[StackPlan], message: tuple[str, Any]) -> bytes:
     return _pack(_values(stacks, plans, *message))
 
@@ -148,13 +152,13 @@ def _values(stacks: list[Stack], plans: list[StackPlan], word: str, payload: Any
     if word == "layers":
         return [len(stack.layers) for stack in stacks]
     if word == "reset":
-        return [stack.reset(plan.seed) for stack, plan in zip(stacks, plans, strict=True)]
+        return [_begin(stack, plan) for stack, plan in zip(stacks, plans, strict=True)]
     if word == "replace":
         if payload is None:
             return []
         place, plan = payload
         stacks[place], plans[place] = _stack(plan), plan
-        return [stacks[place].reset(plan.seed)]
+        return [_begin(stacks[place], plan)]
     if word == "step":
         pairs = zip(stacks, payload, strict=True)
         return [vars(stack.step(torch.from_numpy(actions))) for stack, actions in pairs]

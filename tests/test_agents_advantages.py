@@ -1,47 +1,53 @@
-"""Advantages in units of each stack."""
+"""Advantages next to twins."""
+
+from collections.abc import Callable
 
 import numpy as np
 import pytest
 import torch
 from gymnasium import spaces
+from numpy.typing import NDArray
 from stable_baselines3.common.buffers import RolloutBuffer
 
-from agents.advantages import StackwiseRolloutBuffer
+from agents.advantages import TwinRolloutBuffer, above_twins
 
-STACKS = np.array([0, 0, 0, 1, 1])
-STEPS = 6
+SLOTS, STEPS = 5, 6
+ARGUMENTS = (STEPS, spaces.Box(-1, 1, (2,)), spaces.Box(-1, 1, (1,)))
+
+
+def _twins() -> Callable[[], NDArray[np.int64]]:
+    """Two pairs and one slot alone, at another decision each time they are asked."""
+    moments = iter([np.array([0, 0, 1, 2, 2]) + 10 * step for step in range(STEPS + 1)])
+    return lambda: next(moments)
 
 
 def _filled(buffer: RolloutBuffer) -> RolloutBuffer:
-    """Fill with equal numbers, the second stack's rewards a hundred times smaller."""
+    """Fill with rewards that pairs have in common, but for a gift to the last slot."""
     random = np.random.default_rng(0)
-    scale = np.where(STACKS == 0, 1.0, 0.01)
     for step in range(STEPS):
+        luck = random.normal(size=3)[[0, 0, 1, 2, 2]]
+        luck[4] += 0.5
         buffer.add(
-            np.zeros((len(STACKS), 2)), np.zeros((len(STACKS), 1)),
-            random.normal(size=len(STACKS)) * scale, np.full(len(STACKS), step == 0),
-            torch.zeros(len(STACKS)), torch.zeros(len(STACKS)),
+            np.zeros((SLOTS, 2)), np.zeros((SLOTS, 1)), luck, np.full(SLOTS, step == 0),
+            torch.zeros(SLOTS), torch.zeros(SLOTS),
         )  # fmt: skip
-    buffer.compute_returns_and_advantage(torch.zeros(len(STACKS)), np.zeros(len(STACKS)))
+    buffer.compute_returns_and_advantage(torch.zeros(SLOTS), np.zeros(SLOTS))
     return buffer
 
 
-def _arguments() -> tuple:
-    return STEPS, spaces.Box(-1, 1, (2,)), spaces.Box(-1, 1, (1,))
+def test_twins_are_judged_against_each_other_and_a_training_alone_as_before() -> None:
+    values = np.array([1.0, 3.0, 10.0, 30.0, 7.0], np.float32)
+    above = above_twins(values, np.array([4, 4, 2, 2, 9]))
+    assert above.tolist() == [-1.0, 1.0, -10.0, 10.0, 7.0]
 
 
-def test_every_stack_has_the_same_say_whatever_its_rewards() -> None:
-    own = _filled(StackwiseRolloutBuffer(*_arguments(), n_envs=len(STACKS), stacks=STACKS))
-    plain = _filled(RolloutBuffer(*_arguments(), n_envs=len(STACKS)))
+def test_what_twins_have_in_common_is_no_advantage() -> None:
+    own = _filled(TwinRolloutBuffer(*ARGUMENTS, n_envs=SLOTS, twins=_twins()))
+    plain = _filled(RolloutBuffer(*ARGUMENTS, n_envs=SLOTS))
     assert np.array_equal(own.returns, plain.returns)
-    for stack, tolerance in ((0, 0.01), (1, 0.02)):
-        mine, theirs = own.advantages[:, stack == STACKS], plain.advantages[:, stack == STACKS]
-        assert mine.mean() == pytest.approx(0.0, abs=1e-5)
-        assert mine.std() == pytest.approx(1.0, abs=tolerance)
-        assert np.corrcoef(mine.ravel(), theirs.ravel())[0, 1] == pytest.approx(1.0)
-
-
-def test_a_stack_in_which_nothing_happens_has_no_say() -> None:
-    buffer = StackwiseRolloutBuffer(*_arguments(), n_envs=len(STACKS), stacks=STACKS)
-    buffer.compute_returns_and_advantage(torch.zeros(len(STACKS)), np.zeros(len(STACKS)))
-    assert np.array_equal(buffer.advantages, np.zeros((STEPS, len(STACKS))))
+    assert own.advantages[:, :2] == pytest.approx(0.0)
+    assert np.array_equal(own.advantages[:, 2], plain.advantages[:, 2])
+    gift = plain.advantages[:, 4] - plain.advantages[:, 3]
+    assert (gift > 0.0).all()
+    assert own.advantages[:, 4] == pytest.approx(gift / 2.0, abs=1e-6)
+    assert own.advantages[:, 3] == pytest.approx(-gift / 2.0, abs=1e-6)

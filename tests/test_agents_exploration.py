@@ -1,7 +1,11 @@
-"""Exploration: layers that share a random number, coins by group."""
+"""Exploration: layers that share a random number, noise that outlasts a decision."""
 
 import numpy as np
+import pytest
+import torch
+from gymnasium import spaces
 
+from agents.exploration import SharedNoisePolicy
 from agents.slots import noise_groups
 
 
@@ -22,3 +26,17 @@ def test_no_number_is_shared_between_trainings() -> None:
             assert len(np.unique(trainings[groups == group])) == 1
     assert len(np.unique(noise_groups(trainings, 0.0))) == 60
     assert len(np.unique(noise_groups(trainings, 1.0))) == 20
+
+
+@pytest.mark.parametrize("memory", [0.0, 0.9])
+def test_noise_outlasts_a_decision_and_keeps_its_deviation(memory: float) -> None:
+    slots, decisions = 400, 60
+    policy = SharedNoisePolicy(
+        spaces.Box(-5, 5, (3,)), spaces.Box(-1, 1, (1,)), lambda _: 1e-3, log_std_init=-1.0,
+        groups=np.arange(slots), noise_seed=1, noise_memory=memory,
+    )  # fmt: skip
+    with torch.no_grad():
+        actions = torch.stack([policy(torch.zeros(slots, 3))[0] for _ in range(decisions)])
+    assert float(actions.std()) == pytest.approx(np.exp(-1.0), rel=0.05)
+    now, then = actions[1:].flatten(), actions[:-1].flatten()
+    assert float(torch.corrcoef(torch.stack([now, then]))[0, 1]) == pytest.approx(memory, abs=0.03)

@@ -48,6 +48,31 @@ def test_the_other_stack_goes_on_and_the_new_one_begins(env: SlotVecEnv) -> None
     assert (env.lengths[-kept:] == lengths[-kept:] + 1).all()
 
 
+def test_twins_are_one_training_until_the_agent_acts(env: SlotVecEnv) -> None:
+    for index in (0, 1):
+        assert len(env.trainings[env.stacks == index]) % CONFIG.twins == 0
+    observation = env.reset()
+    numbers = env.twins()
+    firsts = {number: np.flatnonzero(numbers == number)[0] for number in numbers}
+    assert (np.unique(numbers, return_counts=True)[1] == CONFIG.twins).all()
+    assert np.array_equal(observation, observation[[firsts[number] for number in numbers]])
+    own = _act(env)
+    assert np.array_equal(own, own[[firsts[number] for number in numbers]])
+    env.step_async(np.linspace(-1.0, 1.0, env.num_envs, dtype=np.float32))
+    moved, *_ = env.step_wait()
+    assert not np.array_equal(moved, moved[[firsts[number] for number in numbers]])
+
+
+def test_trainings_at_other_decisions_are_no_twins(env: SlotVecEnv) -> None:
+    env.reset()
+    env.lengths[0] = 3
+    _, counts = np.unique(env.twins(), return_counts=True)
+    assert set(counts) == {1, CONFIG.twins - 1, CONFIG.twins}
+    env.episodes[1] = 1
+    _, counts = np.unique(env.twins(), return_counts=True)
+    assert set(counts) == {1, CONFIG.twins - 2, CONFIG.twins}
+
+
 def test_every_kind_stays_and_fine_tuning_gives_way_less_often() -> None:
     config = TrainConfig()
     first = plan_stacks(config)

@@ -24,7 +24,7 @@ from lr_env.stack import StackSettings
 from tests.toys import ToyTask
 
 ROOT = Path(__file__).parent.parent
-SMALL = {"stacks": 2, "slots": 12, "workers": 1, "score_every": 100, "hidden": (8, 8)}
+SMALL = {"twins": 2, "stacks": 2, "slots": 12, "workers": 1, "score_every": 100, "hidden": (8, 8)}
 SHORT_PPO = PPOConfig(n_steps=4, minibatches=2, n_epochs=2)
 SHORT_DQN = DQNConfig(buffer_size=2000, batch_size=32, gradient_steps=2)
 
