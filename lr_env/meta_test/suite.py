@@ -213,13 +213,13 @@ PART_B = (
         "short",
         MetaTestSpec("digits", "mlp", 1, 96, 64, 10, 1000, 797),
         "scratch", "adam", 100, 5,
-        "25 decisions (family: 30 to 200, 77 at the middle)",
+        "100 steps, half of the family's middle",
     ),
     MetaTestEntry(
         "long",
         MetaTestSpec("shells", "mlp", 2, 36, 8, 4, 4000, 1024),
         "scratch", "adam", 3500, 5,
-        "3,500 steps and 700 decisions, ten times the family's middle",
+        "3,500 steps and 700 decisions (family: at most 2,560 and 80)",
     ),
     MetaTestEntry(
         "adamax",
