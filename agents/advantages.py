@@ -16,15 +16,24 @@ class TwinRolloutBuffer(RolloutBuffer):
 
     Trainings of one instance differ in nothing but what the agent does. What they have in common
     at a decision, most of the variance of a return, is taken from each one's advantage (as a
-    group-relative baseline, Shao et al. 2024, section 4.1, but decision by decision). What the
-    value function learns stays as it was.
+    group-relative baseline, Shao et al. 2024, section 4.1, but decision by decision). Within each
+    stack they have mean 0, trainings without a twin included. What the value function learns
+    stays as it was.
 
     Args:
+        stacks: the stack of every slot `[slots]`.
         twins: returns a number for every slot now `[slots]`, equal among the slots of one layer
             in twins that are at the same decision; all other arguments as in SB3.
     """
 
-    def __init__(self, *args: Any, twins: Callable[[], NDArray[np.int64]], **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *args: Any,
+        stacks: NDArray[np.int64],
+        twins: Callable[[], NDArray[np.int64]],
+        **kwargs: Any,
+    ) -> None:
+        self.stacks = stacks
         self._twins_now = twins
         super().__init__(*args, **kwargs)
 
@@ -47,6 +56,9 @@ class TwinRolloutBuffer(RolloutBuffer):
             above_twins(own, twins)
             for own, twins in zip(self.advantages, self._twins, strict=True)
         ])  # fmt: skip
+        for stack in np.unique(self.stacks):
+            own = self.advantages[:, self.stacks == stack]
+            self.advantages[:, self.stacks == stack] = own - own.mean()
 
 
 def above_twins(values: NDArray[np.float32], twins: NDArray[np.int64]) -> NDArray[np.float32]:

@@ -47,7 +47,7 @@ def _ppo(
         gae_lambda=own.gae_lambda,
         ent_coef=own.ent_coef,
         rollout_buffer_class=TwinRolloutBuffer,
-        rollout_buffer_kwargs={"twins": env.twins},
+        rollout_buffer_kwargs={"stacks": env.stacks, "twins": env.twins},
         policy_kwargs={
             "net_arch": list(config.hidden),
             "activation_fn": nn.Tanh,

@@ -8,6 +8,7 @@ import numpy as np
 from stable_baselines3 import PPO
 from stable_baselines3.common.base_class import BaseAlgorithm
 
+from agents.advantages import TwinRolloutBuffer
 from agents.algorithms import minibatch_size
 from agents.config import TrainConfig
 from agents.curriculum import plan_stack
@@ -64,6 +65,8 @@ class Renewal:
             model._last_episode_starts = exchanged(model._last_episode_starts, here, starts)
         # What SB3 fixes at the start from the number of environments.
         model.n_envs = model.rollout_buffer.n_envs = env.num_envs
+        if isinstance(model.rollout_buffer, TwinRolloutBuffer):
+            model.rollout_buffer.stacks = env.stacks
         model.rollout_buffer.reset()
         model.batch_size = minibatch_size(self._config.ppo, env.num_envs)
         model.policy.set_groups(noise_groups(env.trainings, self._config.shared_noise))
