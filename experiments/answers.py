@@ -107,16 +107,21 @@ def _trials(name: str, summary: Summary) -> str:
 
 
 def _against(summary: Summary, baselines: Sequence[str]) -> list[str]:
-    """Return a sentence for each agent and baseline: in which metrics it is better or worse."""
+    """Return in which metrics each agent is better or worse: a sentence for all that are alike."""
     lines = []
     for name, agent in agents_of(summary).items():
+        alike: dict[str, list[str]] = {}
         for baseline in baselines:
             by_word: dict[str, list[str]] = {}
             for row in summary["differences"]:
                 if (row["agent"], row["baseline"]) == (name, baseline):
                     by_word.setdefault(_word(row), []).append(row["metric"])
             said = "; ".join(f"{word} in {join(metrics)}" for word, metrics in by_word.items())
-            lines.append(f"{agent['label']} against {summary['arms'][baseline]['label']}: {said}.")
+            alike.setdefault(said, []).append(summary["arms"][baseline]["label"])
+        lines += [
+            f"{agent['label']} against {'; '.join(labels)}: {said}."
+            for said, labels in alike.items()
+        ]
     return lines or ["No agent is among these arms: nothing is compared."]
 
 

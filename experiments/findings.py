@@ -9,6 +9,9 @@ from typing import Any
 Summary = dict[str, Any]
 """All figures of an evaluation: what `summary.json` holds."""
 
+MOST_LOSSES = 4
+"""Losses in one metric that are told one by one."""
+
 
 def losses(summary: Summary) -> list[str]:
     """Return where an agent is worse than a baseline, later, costlier, or behind on average."""
@@ -83,13 +86,31 @@ def _by_agent(summary: Summary) -> dict[str, list[dict[str, Any]]]:
 
 
 def _worse(agent: dict[str, Any], rows: list[dict[str, Any]], summary: Summary) -> list[str]:
-    return [
-        f"{agent['label']} is worse than {summary['arms'][row['baseline']]['label']} in test "
-        f"{row['metric']}: {format_difference(row)}, p = {row['p_value']:.2g}, "
-        f"{row['p_holm']:.2g} after Holm's correction."
-        for row in rows
-        if row["verdict"] == "worse"
-    ]
+    """Return a sentence for each loss; one for all of a metric where there are many."""
+    found = []
+    for metric in summary["metrics"]:
+        own = [row for row in rows if (row["metric"], row["verdict"]) == (metric, "worse")]
+        if len(own) > MOST_LOSSES:
+            found.append(_worse_than_many(agent, own, summary))
+            continue
+        found += [
+            f"{agent['label']} is worse than {summary['arms'][row['baseline']]['label']} in test "
+            f"{metric}: {format_difference(row)}, p = {row['p_value']:.2g}, "
+            f"{row['p_holm']:.2g} after Holm's correction."
+            for row in own
+        ]
+    return found
+
+
+def _worse_than_many(agent: dict[str, Any], rows: list[dict[str, Any]], summary: Summary) -> str:
+    by_size = sorted(rows, key=lambda row: abs(row["interval"]["mean"]))
+    labels = [summary["arms"][row["baseline"]]["label"] for row in rows]
+    held = sum(row["p_holm"] < 0.05 for row in rows)
+    return (
+        f"{agent['label']} is worse than {len(rows)} baselines in test {rows[0]['metric']}, from "
+        f"{format_difference(by_size[0])} to {format_difference(by_size[-1])}, "
+        f"{held or 'none'} of them after Holm's correction: {'; '.join(labels)}."
+    )
 
 
 def _behind(agent: dict[str, Any], rows: list[dict[str, Any]], summary: Summary) -> list[str]:

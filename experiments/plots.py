@@ -25,6 +25,7 @@ COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#8C8C8C", "#F
 AGENT_COLOURS = ("#D55E00", "#000000", "#7B2D8E", "#A50026", "#5C4033")
 DASHES = ("--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)))
 MANY_LAYERS = 24
+MANY_PAIRS = 30
 MOST_BANDS = 6
 """Arms whose bands can still be told apart."""
 LOWEST_RATE = 1e-8
@@ -172,7 +173,10 @@ def paired_differences(rows: Sequence[dict[str, Any]], summary: dict[str, Any]) 
     baselines = list(dict.fromkeys(row["baseline"] for row in rows))
     metrics = list(dict.fromkeys(row["metric"] for row in rows))
     colours = arm_colours(arms)
-    height = 1.5 + 0.3 * len(agents) * len(baselines)
+    pairs = len(agents) * len(baselines)
+    # Many pairs are drawn closer, and a page still holds them.
+    room, width, dot = (0.3, 2.4, 6.0) if pairs <= MANY_PAIRS else (0.12, 1.3, 3.0)
+    height = 1.5 + room * pairs
     figure = Figure(figsize=(10, height * ((len(metrics) + 1) // 2)), layout="constrained")
     panels = figure.subplots((len(metrics) + 1) // 2, 2, squeeze=False, sharey=True).flat
     for panel, metric in itertools.zip_longest(panels, metrics):
@@ -183,8 +187,9 @@ def paired_differences(rows: Sequence[dict[str, Any]], summary: dict[str, Any]) 
             offset = (agents.index(row["agent"]) + 0.5) / len(agents) - 0.5
             place = baselines.index(row["baseline"]) + 0.6 * offset
             ends = [row["interval"]["low"], row["interval"]["high"]]
-            panel.plot(ends, [place, place], lw=2.4, color=colours[row["agent"]])
-            panel.plot(row["interval"]["mean"], place, "o", color=colours[row["agent"]])
+            colour = colours[row["agent"]]
+            panel.plot(ends, [place, place], lw=width, color=colour)
+            panel.plot(row["interval"]["mean"], place, "o", color=colour, ms=dot)
         panel.axvline(0.0, color="#444444", lw=1)
         if metric in summary["lower_is_better"]:
             panel.invert_xaxis()

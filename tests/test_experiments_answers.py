@@ -52,6 +52,14 @@ def test_nothing_tuned_is_said(policy: FrozenPolicy) -> None:
     assert "Frozen agent against Adam, cosine: " in answer.lines[1]
 
 
+def test_baselines_that_compare_alike_share_a_sentence(policy: FrozenPolicy) -> None:
+    summary, records = make(policy, agent_behind, "adam adam-cosine adam-linear agent")
+    lines = asked(summary, records)["Does it beat a tuned schedule?"].lines[1:]
+    assert [line.split(": ")[0] for line in lines] == [
+        "Frozen agent against Adam, cosine; Adam, warm-up and linear"
+    ]
+
+
 def test_bad_base_rates_are_no_rivals(tmp_path: Path, policy: FrozenPolicy) -> None:
     def by_rate(arm: str, seed: int) -> Record:
         own = {"adam@1e-05": 0.2, "agent@1e-05": 0.7}.get(arm, 0.8)

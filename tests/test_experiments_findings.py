@@ -43,6 +43,14 @@ def test_where_it_loses(policy: FrozenPolicy) -> None:
     ]
 
 
+def test_many_losses_in_one_metric_are_one_sentence(policy: FrozenPolicy) -> None:
+    arms = "adam adam-cosine adam-linear adam-onecycle adam-wsd adam-plateau agent"
+    summary, _ = make(policy, agent_behind, arms)
+    (worse,) = [line for line in losses(summary) if "is worse than" in line]
+    assert worse.startswith("Frozen agent is worse than 6 baselines in test loss, from +0.2200 [")
+    assert worse.endswith("Adam, warm-up-stable-decay; Adam, plateau.")
+
+
 def test_missing_the_target_more_often_is_a_loss(policy: FrozenPolicy) -> None:
     def sometimes(arm: str, seed: int) -> Record:
         return record(arm, seed, 0.8, 0.4, 99 if arm == "agent" and seed == 0 else 4)
