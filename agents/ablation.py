@@ -15,7 +15,7 @@ import torch
 from rich.console import Console
 from torch import Tensor
 
-from agents.config import TrainConfig
+from agents.config import PPOConfig, TrainConfig
 from agents.features import FEATURE_GROUPS
 from agents.held_out import PICKING_SEED, REPORTING_LANES, REPORTING_SEED
 from agents.train import train
@@ -39,6 +39,8 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "no fine-tuning": {"fine_tuning": False},
     "no ceiling": {"ceiling": 0.0},
     "the last weights": {"averaging": 0.0},
+    "no twins": {"twins": 1},
+    "white noise": {"ppo": PPOConfig(noise_memory=0.0, log_std_init=-1.5)},
     "the plan's settings": {"preset": "plan"},
     "discount 0.99": {"gamma": 0.99},
     "learning rate 1e-4": {"learning_rate": 1e-4},
