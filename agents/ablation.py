@@ -7,7 +7,7 @@ last policy meets the same trainings. Finished runs are kept; the same command g
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +18,11 @@ from torch import Tensor
 from agents.config import PPOConfig, TrainConfig
 from agents.features import FEATURE_GROUPS
 from agents.held_out import PICKING_SEED, REPORTING_LANES, REPORTING_SEED
+from agents.run_folder import RunFolder
 from agents.train import train
 from lr_env import files
 from lr_env.command_line import run_command
-from lr_env.errors import UnknownNameError
+from lr_env.errors import InvalidArgumentError, UnknownNameError
 from lr_env.held_out import held_out_suite
 from lr_env.meta_test import part_a
 from lr_env.policy import FrozenPolicy
@@ -40,7 +41,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "no ceiling": {"ceiling": 0.0},
     "the last weights": {"averaging": 0.0},
     "no twins": {"twins": 1},
-    "white noise": {"ppo": PPOConfig(noise_memory=0.0, log_std_init=-1.5)},
+    "white noise": {"ppo": PPOConfig(noise_memory=0.0)},
     "the plan's settings": {"preset": "plan"},
     "discount 0.99": {"gamma": 0.99},
     "learning rate 1e-4": {"learning_rate": 1e-4},
@@ -102,13 +103,17 @@ def ablate(config: AblationConfig) -> str:
 def _policy(config: AblationConfig, name: str, seed: int) -> FrozenPolicy:
     """Return the variant's last policy, meta-trained now or before."""
     out = config.out / f"{name.replace(' ', '-').replace(chr(39), '')}-{seed}"
+    wanted = TrainConfig(steps=config.steps, seed=seed, out=out, **VARIANTS[name])
     runs = sorted(out.glob("*/run.json"))
+    for run in runs:
+        if RunFolder(run.parent).config().to_dict() != wanted.to_dict():
+            raise InvalidArgumentError(
+                f"{run.parent} was meta-trained with other settings: move {config.out} away, or "
+                "name another folder with --out."
+            )
     finished = sorted(out.glob("*/policies/final"))
     if not finished:
-        resume = "latest" if runs else None
-        train(TrainConfig(
-            steps=config.steps, seed=seed, out=out, resume=resume, **VARIANTS[name]
-        ))  # fmt: skip
+        train(replace(wanted, resume="latest" if runs else None))
         finished = sorted(out.glob("*/policies/final"))
     return FrozenPolicy.load(finished[-1])
 

@@ -59,8 +59,7 @@ def load_checkpoint(
     """
     try:
         state = torch.load(path, weights_only=True)
-        # Checkpoints from before stacks gave way to others have none.
-        renewal.restore(state.get("generations", []))
+        renewal.restore(state["generations"])
         for name, value in state["counters"].items():
             setattr(model, name, value)
         model.policy.load_state_dict(state["policy"])
@@ -80,13 +79,13 @@ def _ppo_state(model: PPO) -> dict[str, Any]:
     policy = model.policy
     if not isinstance(policy, SharedNoisePolicy):
         raise TypeError("PPO on slots explores with SharedNoisePolicy.")
-    return {"noise": policy.noise.get_state(), "kept": policy.kept}
+    return {"noise": policy.noise.get_state(), "last_noise": policy.last_noise}
 
 
 def _load_ppo(model: BaseAlgorithm, state: dict[str, Any]) -> None:
     if isinstance(model.policy, SharedNoisePolicy):
         model.policy.noise.set_state(state["noise"])
-        model.policy.kept = state["kept"]
+        model.policy.last_noise = state["last_noise"]
 
 
 def _dqn_state(model: BaseAlgorithm) -> dict[str, Any]:

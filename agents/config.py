@@ -95,7 +95,8 @@ class TrainConfig:
     renew_every: int = 1
     """Rollouts of PPO after which one of them gives way to another of its kind; 0: never."""
     slots: int = 90
-    """Layers of each architecture that are trained at once; so many trainings as make them up."""
+    """Layers of each architecture that are trained at once; so many trainings as make them up,
+    a multiple of the twins."""
     twins: int = 4
     """Trainings of each instance that PPO's agent is judged against each other on; 1: none."""
     shared_noise: float = 0.5
@@ -158,12 +159,21 @@ class TrainConfig:
             raise InvalidArgumentError(f"renew_every must be at least 0, not {self.renew_every}.")
         if not 0.0 <= self.ceiling < math.inf:
             raise InvalidArgumentError(f"ceiling must be at least 0, not {self.ceiling}.")
-        if not 0.0 <= self.ppo.noise_memory < 1.0:
+        for name, share in (
+            ("noise_memory", self.ppo.noise_memory), ("averaging", self.averaging),
+        ):  # fmt: skip
+            if not 0.0 <= share < 1.0:
+                raise InvalidArgumentError(f"{name} must be in [0, 1), not {share}.")
+        for name, share in (
+            ("gae_lambda", self.ppo.gae_lambda), ("epsilon", self.dqn.epsilon),
+            ("shared_noise", self.shared_noise), ("validation_seen", self.validation_seen),
+        ):  # fmt: skip
+            if not 0.0 <= share <= 1.0:
+                raise InvalidArgumentError(f"{name} must be in [0, 1], not {share}.")
+        if not math.isfinite(self.ppo.log_std_init):
             raise InvalidArgumentError(
-                f"noise_memory must be in [0, 1), not {self.ppo.noise_memory}."
+                f"log_std_init must be a finite number, not {self.ppo.log_std_init}."
             )
-        if not 0.0 <= self.averaging < 1.0:
-            raise InvalidArgumentError(f"averaging must be in [0, 1), not {self.averaging}.")
         if self.seed < 0:
             raise InvalidArgumentError(f"seed must be at least 0, not {self.seed}.")
 

@@ -173,6 +173,7 @@ def _lanes(spec: FamilySpec, slots: int, twins: int) -> int:
     """
     with IsolatedTorchRandomness(0, "layers").use():
         layers = len(group_layers(build_network(spec)))
+    # One training alone would be all that a stack's advantages are centred on.
     return twins * max(1 if twins > 1 else 2, round(slots / layers / twins))
 
 

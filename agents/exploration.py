@@ -34,9 +34,12 @@ class SharedNoisePolicy(ActorCriticPolicy):
             nn.init.zeros_(parameter)
 
     def set_groups(self, groups: NDArray[np.int64]) -> None:
-        """Say which slots explore together: equal numbers, equal random numbers."""
+        """Say which slots explore together: equal numbers, equal random numbers.
+
+        The noise begins anew: groups have other numbers now.
+        """
         self.groups = torch.from_numpy(groups)
-        self.kept = torch.empty(0)
+        self.last_noise = torch.empty(0)
 
     def forward(self, obs: Tensor, deterministic: bool = False) -> tuple[Tensor, Tensor, Tensor]:
         """Return actions, values and log-probabilities; each slot's own, as if alone."""
@@ -51,10 +54,10 @@ class SharedNoisePolicy(ActorCriticPolicy):
     def _next_noise(self, width: int) -> Tensor:
         """Return standard normal numbers `[groups, width]`, correlated with the last ones."""
         fresh = torch.randn(int(self.groups.max()) + 1, width, generator=self.noise)
-        if len(self.kept):
+        if len(self.last_noise):
             memory = self.noise_memory
-            fresh = memory * self.kept + math.sqrt(1.0 - memory**2) * fresh
-        self.kept = fresh
+            fresh = memory * self.last_noise + math.sqrt(1.0 - memory**2) * fresh
+        self.last_noise = fresh
         return fresh
 
 

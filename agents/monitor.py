@@ -93,9 +93,7 @@ class Monitor(BaseCallback):
         """Go on from a checkpoint's memory."""
         self.memory = {**self.memory, **memory}
         self._before = float(memory["seconds"])
-        # Checkpoints from before there was an average have none: it begins here.
-        if "average" in memory:
-            self._average.load_state_dict(memory["average"])
+        self._average.load_state_dict(memory["average"])
         # The last policy of a finished run may have been better than what was scored before.
         saved = saved_score(self._folder)
         if saved is not None:

@@ -57,7 +57,7 @@ class SlotVecEnv(VecEnv):
         self.returns = np.zeros(sum(lanes for lanes, _ in self._shapes))
         self.lengths = np.zeros(len(self.returns), dtype=np.int64)
         self.episodes = np.zeros(len(self.returns), dtype=np.int64)
-        self._twins = plans[0].twins
+        self._twin_lanes = plans[0].twins
         self._number()
         self._nothing: dict[str, Any] = {}
         low_high = (-BOUND, BOUND, (len(FEATURES),), np.float32)
@@ -81,10 +81,10 @@ class SlotVecEnv(VecEnv):
         first, first_slot = sum(lanes[:index]), sum(slots[:index])
         here = slice(first, first + lanes[index])
         self._shapes[index] = (observation.shape[0], observation.shape[1])
-        none = np.zeros(observation.shape[0], dtype=np.int64)
-        self.returns = exchanged(self.returns, here, none.astype(float))
-        self.lengths = exchanged(self.lengths, here, none)
-        self.episodes = exchanged(self.episodes, here, none)
+        zeros = np.zeros(observation.shape[0], dtype=np.int64)
+        self.returns = exchanged(self.returns, here, zeros.astype(float))
+        self.lengths = exchanged(self.lengths, here, zeros)
+        self.episodes = exchanged(self.episodes, here, zeros)
         self._number()
         self.num_envs = len(self.trainings)
         return slice(first_slot, first_slot + slots[index]), self._rows([observation])
@@ -97,7 +97,7 @@ class SlotVecEnv(VecEnv):
         self.trainings: NDArray[np.int64] = np.repeat(np.arange(len(layers)), layers)
         self._first_slots = np.flatnonzero(np.diff(self.trainings, prepend=-1))
         # Lanes of a stack are a multiple of the twins.
-        self._instances = np.arange(len(layers)) // self._twins
+        self._instances = np.arange(len(layers)) // self._twin_lanes
         self._layers = np.concatenate([np.arange(own) for own in layers])
         self._deepest = int(layers.max())
 

@@ -158,9 +158,9 @@ class Envelope:
         else:
             share = CALIBRATED_TRAVEL / total_steps.to(relative_rate)
             spread = share.clamp(min=CALIBRATED_LEAST).unsqueeze(-1).expand_as(relative_rate)
-            kept = _pretrained_limit(relative_rate.shape[-1])
-            wanted = torch.where(pretrained > 0, kept, spread).minimum(limits)
-        start = self._scale_for(wanted, relative_rate, 0.0)
+            pretrained_limit = _pretrained_limit(relative_rate.shape[-1])
+            wanted = torch.where(pretrained > 0, pretrained_limit, spread)
+        start = self._scale_for(wanted.minimum(limits), relative_rate, 0.0)
         if self.z_init == "zero":
             start = torch.zeros_like(start)
         reach = 2.0 * self.z_max if self.reach is None else self.reach

@@ -74,6 +74,13 @@ def test_the_deeper_a_pretrained_network_the_less_of_a_layer_may_change() -> Non
     torch.testing.assert_close(scope.highest, scope.start + 1.0)
 
 
+@pytest.mark.parametrize("start", ["cautious", "calibrated"])
+def test_no_start_is_above_the_ceiling_of_a_very_deep_pretrained_network(start: str) -> None:
+    layers = 200
+    scope = Envelope(z_max=20.0, z_init=start).begin(torch.ones(layers), torch.ones(layers), BUDGET)
+    torch.testing.assert_close(scope.start.exp2(), torch.full((layers,), PRETRAINED_SUM / layers))
+
+
 def test_without_a_ceiling_pretrained_layers_are_as_others() -> None:
     envelope = Envelope(z_max=4.0, ceiling=None)
     scope = envelope.begin(torch.ones(2), torch.ones(2), BUDGET)

@@ -8,7 +8,8 @@ import torch
 from agents import ablation
 from agents.ablation import REFERENCE, VARIANTS, AblationConfig, ablate
 from agents.config import TrainConfig
-from lr_env.errors import UnknownNameError
+from lr_env.errors import InvalidArgumentError, UnknownNameError
+from lr_env.files import write_json
 
 
 def test_every_variant_is_a_config_that_differs_from_the_reference() -> None:
@@ -25,7 +26,9 @@ def test_finished_runs_are_not_repeated_and_differences_are_paired(
 
     def record(config: TrainConfig) -> None:
         begun.append(config)
-        (config.out / "run" / "policies" / "final").mkdir(parents=True)
+        run = config.out / "run"
+        (run / "policies" / "final").mkdir(parents=True)
+        write_json(run / "run.json", {"config": config.to_dict()})
 
     gains = {"reference": 0.5, "residual-actions": 0.25}
     noise = torch.linspace(-1.0, 1.0, 20)
@@ -42,6 +45,8 @@ def test_finished_runs_are_not_repeated_and_differences_are_paired(
     assert len(begun) == 4
     assert ablate(config) == table
     assert len(begun) == 4
+    with pytest.raises(InvalidArgumentError, match="other settings"):
+        ablate(AblationConfig(("residual actions",), (42, 43), 400, tmp_path))
 
 
 def test_a_variant_that_there_is_not() -> None:

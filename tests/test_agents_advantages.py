@@ -13,6 +13,7 @@ from agents.advantages import TwinRolloutBuffer, above_twins
 
 SLOTS, STEPS = 5, 6
 STACKS = np.array([0, 0, 1, 2, 2])
+ALONE = np.arange(SLOTS)
 ARGUMENTS = (STEPS, spaces.Box(-1, 1, (2,)), spaces.Box(-1, 1, (1,)))
 
 
@@ -53,3 +54,21 @@ def test_what_twins_have_in_common_is_no_advantage() -> None:
     assert (gift > 0.0).all()
     assert own.advantages[:, 4] == pytest.approx(gift / 2.0, abs=1e-6)
     assert own.advantages[:, 3] == pytest.approx(-gift / 2.0, abs=1e-6)
+
+
+def test_labels_are_those_of_the_moment_that_an_action_was_taken_in() -> None:
+    pair = np.array([0, 0, 1, 2, 3])
+    moments = iter([ALONE, ALONE, pair, *[ALONE + 10] * (STEPS - 2)])
+    one_stack = np.zeros(SLOTS, dtype=np.int64)
+    buffer = TwinRolloutBuffer(
+        *ARGUMENTS, n_envs=SLOTS, stacks=one_stack, twins=lambda: next(moments), gae_lambda=0.0
+    )
+    for _ in range(STEPS):
+        buffer.add(
+            np.zeros((SLOTS, 2)), np.zeros((SLOTS, 1)), np.array([4.0, 2.0, 0.0, 0.0, 0.0]),
+            np.zeros(SLOTS), torch.zeros(SLOTS), torch.zeros(SLOTS),
+        )  # fmt: skip
+    buffer.compute_returns_and_advantage(torch.zeros(SLOTS), np.zeros(SLOTS))
+    # Alone, both stand 2 apart with their whole rewards; as a pair, 1 above and 1 below.
+    sums = buffer.advantages[:, 0] + buffer.advantages[:, 1] - 2.0 * buffer.advantages[:, 2]
+    assert sums == pytest.approx([6.0, 6.0, 0.0, 6.0, 6.0, 6.0], abs=1e-5)

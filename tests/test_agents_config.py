@@ -31,3 +31,16 @@ def test_a_record_has_the_values_and_gives_the_run_again() -> None:
 def test_counts_of_nothing_are_refused_in_a_sentence(own) -> None:
     with pytest.raises(InvalidArgumentError, match="at least 1, not 0"):
         TrainConfig(**own)
+
+
+@pytest.mark.parametrize(
+    "own",
+    [
+        {"ppo": PPOConfig(gae_lambda=2.0)}, {"ppo": PPOConfig(log_std_init=float("nan"))},
+        {"ppo": PPOConfig(noise_memory=1.0)}, {"dqn": DQNConfig(epsilon=1.5)},
+        {"shared_noise": 5.0}, {"validation_seen": -1.0}, {"averaging": 1.0}, {"twins": 0},
+    ],
+)  # fmt: skip
+def test_shares_out_of_range_are_refused_in_a_sentence(own) -> None:
+    with pytest.raises(InvalidArgumentError, match="must be"):
+        TrainConfig(**own)

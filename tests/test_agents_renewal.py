@@ -63,6 +63,15 @@ def test_twins_are_one_training_until_the_agent_acts(env: SlotVecEnv) -> None:
     assert not np.array_equal(moved, moved[[firsts[number] for number in numbers]])
 
 
+def test_twins_of_a_new_stack_are_numbered_with_the_others(env: SlotVecEnv) -> None:
+    env.reset()
+    _act(env)
+    env.replace(0, plan_stack(CONFIG, 0, 1))
+    numbers, counts = np.unique(env.twins(), return_counts=True)
+    assert set(counts) == {CONFIG.twins}
+    assert len(numbers) * CONFIG.twins == env.num_envs
+
+
 def test_trainings_at_other_decisions_are_no_twins(env: SlotVecEnv) -> None:
     env.reset()
     env.lengths[0] = 3

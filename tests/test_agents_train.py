@@ -81,6 +81,17 @@ def test_a_run_in_two_parts_is_the_run_in_one(algo: str, tmp_path: Path) -> None
     assert list((whole / "logs").glob("events*"))
 
 
+def test_noise_that_outlasts_a_decision_outlasts_a_break(tmp_path: Path) -> None:
+    """Where no stack gives way to another, the last noise is part of the state."""
+    train(_config(tmp_path / "whole", steps=400, renew_every=0))
+    train(_config(tmp_path / "parts", steps=200, renew_every=0, checkpoint_seconds=0.0))
+    parts = _only_run(tmp_path / "parts")
+    state = torch.load(parts / "checkpoint.pt", weights_only=True)
+    assert len(state["algorithm"]["last_noise"])
+    train(_config(tmp_path / "parts", steps=400, resume=str(parts)))
+    assert _equal(_weights(parts), _weights(_only_run(tmp_path / "whole")))
+
+
 @pytest.mark.slow
 def test_kill_nine_loses_nothing_but_time(tmp_path: Path) -> None:
     command = [
