@@ -44,6 +44,10 @@ def _weights(run: Path, which: str = "final") -> dict[str, torch.Tensor]:
     return FrozenPolicy.load(run / "policies" / which).weights()
 
 
+def _state(run: Path) -> dict[str, Any]:
+    return torch.load(run / "checkpoint.pt", weights_only=True)
+
+
 def _equal(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
     return all(torch.equal(tensor, other[name]) for name, tensor in one.items())
 
@@ -60,11 +64,12 @@ def _quick_scores(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("algo", ["ppo", "dqn"])
 def test_a_run_in_two_parts_is_the_run_in_one(algo: str, tmp_path: Path) -> None:
-    policy = train(_config(tmp_path / "whole", algo, steps=400))
-    train(_config(tmp_path / "parts", algo, steps=200, checkpoint_seconds=0.0))
+    policy = train(_config(tmp_path / "whole", algo, steps=1000))
+    train(_config(tmp_path / "parts", algo, steps=600, checkpoint_seconds=0.0))
     parts = _only_run(tmp_path / "parts")
     before = _weights(parts)
-    train(_config(tmp_path / "parts", algo, steps=400, resume=str(parts)))
+    assert _state(parts)["counters"]["num_timesteps"] > 0
+    train(_config(tmp_path / "parts", algo, steps=1000, resume=str(parts)))
     whole = _only_run(tmp_path / "whole")
     assert _equal(_weights(parts), _weights(whole))
     assert not _equal(before, _weights(whole))
@@ -83,12 +88,11 @@ def test_a_run_in_two_parts_is_the_run_in_one(algo: str, tmp_path: Path) -> None
 
 def test_noise_that_outlasts_a_decision_outlasts_a_break(tmp_path: Path) -> None:
     """Where no stack gives way to another, the last noise is part of the state."""
-    train(_config(tmp_path / "whole", steps=400, renew_every=0))
-    train(_config(tmp_path / "parts", steps=200, renew_every=0, checkpoint_seconds=0.0))
+    train(_config(tmp_path / "whole", steps=1000, renew_every=0))
+    train(_config(tmp_path / "parts", steps=600, renew_every=0, checkpoint_seconds=0.0))
     parts = _only_run(tmp_path / "parts")
-    state = torch.load(parts / "checkpoint.pt", weights_only=True)
-    assert len(state["algorithm"]["last_noise"])
-    train(_config(tmp_path / "parts", steps=400, resume=str(parts)))
+    assert len(_state(parts)["algorithm"]["last_noise"])
+    train(_config(tmp_path / "parts", steps=1000, resume=str(parts)))
     assert _equal(_weights(parts), _weights(_only_run(tmp_path / "whole")))
 
 
