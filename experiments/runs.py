@@ -17,7 +17,7 @@ from lr_env.policy import FrozenPolicy
 POINTS = 20
 """Readings of the validation data in every run, at equal distances of the budget."""
 
-FORMAT = 3
+FORMAT = 4
 """Of the records; another one makes all that was finished before be run again."""
 
 
