@@ -1,6 +1,6 @@
 """`python -m experiments.publish`: finished evaluations into `docs/results/`, with one table.
 
-Reports, pictures and summaries are copied; records stay where they are.
+Reports, pictures and summaries are copied, and the records behind them packed into one file.
 """
 
 from __future__ import annotations
@@ -10,25 +10,28 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
+import tyro
 from rich.console import Console
 
+from experiments.archive import ARCHIVE, pack
 from experiments.report import render
 from lr_env import files
 from lr_env.command_line import run_command
 from lr_env.errors import InvalidArgumentError
 
 SUMMARY = "summary.json"
-KEPT = ("report.md", SUMMARY)
+KEPT = ("report.md", "runs.csv", SUMMARY)
 EVALUATIONS = Path("runs/eval")
+RESULTS = Path("docs/results")
 
 
 @dataclass(frozen=True)
 class PublishConfig:
     """Copy the reports of finished evaluations and write a table of them all."""
 
-    runs: tuple[Path, ...] = ()
+    runs: tyro.conf.Positional[tuple[Path, ...]] = ()
     """Folders of evaluations; all that have a report under `runs/eval` if none is given."""
-    out: Path = Path("docs/results")
+    out: Path = RESULTS
     """Folder to publish in; evaluations published before stay, unless they are given again."""
 
 
@@ -37,6 +40,7 @@ def publish(config: PublishConfig) -> Path:
 
     Raises:
         InvalidArgumentError: a folder without a report.
+        DataError: a record is damaged.
     """
     given = config.runs or tuple(sorted(path.parent for path in EVALUATIONS.glob(f"*/{SUMMARY}")))
     if not given:
@@ -55,12 +59,14 @@ def publish(config: PublishConfig) -> Path:
 
 
 def _copy(folder: Path, target: Path) -> None:
-    """Put report, summary and pictures of `folder` in the place of those that were there."""
+    """Put report, pictures and records of `folder` in the place of those that were there."""
     pictures = sorted(folder.glob("*.png"))
+    records = pack(folder)
 
     def fill(fresh: Path) -> None:
         for path in (*(folder / name for name in KEPT), *pictures):
             shutil.copyfile(path, fresh / path.name)
+        files.write_bytes(fresh / ARCHIVE, records)
 
     files.write_folder(target, fill)
 

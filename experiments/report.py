@@ -17,6 +17,7 @@ from experiments import findings, plots, tables
 from experiments.about import policy_sentences, protocol, scale_sentence
 from experiments.answers import agents_of, answers, bad_rates, baselines_of, in_short
 from experiments.records import Record
+from experiments.run_table import run_table
 from lr_env import files
 
 TERMINAL_WIDTH = 80
@@ -39,9 +40,10 @@ class Picture:
 
 
 def write_report(folder: Path, summary: dict[str, Any], records: dict[str, list[Record]]) -> None:
-    """Write `summary.json`, the pictures, `report.md` and `report.html` into `folder`."""
+    """Write `summary.json`, `runs.csv`, pictures, `report.md` and `report.html` into `folder`."""
     pictures = _pictures(summary, records)
     files.write_json(folder / "summary.json", summary)
+    files.write_text(folder / "runs.csv", run_table(summary, records))
     for name, picture in pictures.items():
         files.write_bytes(folder / f"{name}.png", picture.data)
     agents, baselines = list(agents_of(summary)), baselines_of(summary)

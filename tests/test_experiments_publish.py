@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from experiments.publish import PublishConfig, publish
+from experiments.archive import unpack
+from experiments.publish import PublishConfig, main, publish
+from experiments.records import RecordFile
 from lr_env.errors import InvalidArgumentError
 
 
@@ -30,8 +32,9 @@ def _finished(folder: Path, accuracy: float) -> Path:
     folder.mkdir(parents=True)
     (folder / "summary.json").write_text(json.dumps(summary))
     (folder / "report.md").write_text("the report")
+    (folder / "runs.csv").write_text("arm,seed\n")
     (folder / "curves.png").write_bytes(b"a picture")
-    (folder / "records").mkdir()
+    RecordFile(folder / "records", "adam-seed0", "f").save({"seed": 0})
     return folder
 
 
@@ -44,7 +47,8 @@ def test_what_was_published_before_stays_and_what_is_given_again_is_replaced(
     (one / "curves.png").rename(one / "rates.png")
     page = publish(PublishConfig((one, other), out)).read_text()
     names = {path.name for path in (out / "one").iterdir()}
-    assert names == {"report.md", "summary.json", "rates.png"}
+    assert names == {"report.md", "summary.json", "runs.csv", "records.jsonl.xz", "rates.png"}
+    assert unpack(out / "one" / "records.jsonl.xz", tmp_path / "back") == (1, 0)
     assert page.count("## toy, scale quick") == 2
     assert "3,000 training" in page
     assert (
@@ -52,7 +56,7 @@ def test_what_was_published_before_stays_and_what_is_given_again_is_replaced(
         in page
     )
     assert "| 1 of 3 | 20 % |" in page
-    assert "[Report](other/report.md)" in page
+    assert "[Report](other/report.md), [a row for every run](other/runs.csv)." in page
     assert publish(PublishConfig((other,), out)).read_text() == page
 
 
@@ -66,3 +70,13 @@ def test_nothing_to_publish(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.chdir(tmp_path)
     with pytest.raises(InvalidArgumentError, match="make eval"):
         publish(PublishConfig())
+
+
+def test_folders_are_given_without_a_flag(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = _finished(tmp_path / "one", 0.7)
+    out = tmp_path / "results"
+    monkeypatch.setattr("sys.argv", ["publish", str(folder), "--out", str(out)])
+    assert main() == 0, capsys.readouterr().err
+    assert (out / "one" / "report.md").read_text() == "the report"

@@ -7,6 +7,8 @@ import re
 from html.parser import HTMLParser
 from pathlib import Path
 
+import pandas as pd
+import pytest
 from rich.console import Console
 
 from experiments.about import scale_sentence
@@ -35,6 +37,25 @@ class Page(HTMLParser):
 
     def handle_data(self, data: str) -> None:
         self.words += data.split()
+
+
+def test_every_run_has_a_row_of_its_own(tmp_path: Path, policy: FrozenPolicy) -> None:
+    summary, records = make(policy, agent_behind, "adam agent@0.01")
+    records["adam"][1] |= {"points": [], "diverged_at_step": 0}
+    write_report(tmp_path, summary, records)
+    rows = pd.read_csv(tmp_path / "runs.csv", dtype={"diverged_at_step": "Int64"})
+    assert list(zip(rows["arm"], rows["seed"], strict=True)) == [
+        (arm, seed) for arm in ("adam", "agent@0.01") for seed in range(len(records["adam"]))
+    ]
+    for name, own in rows.groupby("arm"):
+        mean = summary["arms"][name]["test"]["accuracy"]["mean"]
+        assert own["test_accuracy"].mean() == pytest.approx(mean, rel=1e-5)
+        assert set(own["lr"]) == {summary["arms"][name]["lr"]}
+    broken = rows.iloc[1]
+    assert broken["diverged_at_step"] == 0
+    assert pd.isna(broken["epochs_to_target"])
+    assert pd.isna(broken["validation_loss"])
+    assert rows.iloc[0]["epochs_to_target"] == 2.0
 
 
 def test_numbers_in_the_reports_are_the_summary_s(tmp_path: Path, policy: FrozenPolicy) -> None:

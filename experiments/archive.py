@@ -1,0 +1,91 @@
+"""An evaluation's records in one file: to be published with its report, and to go on from."""
+
+from __future__ import annotations
+
+import json
+import lzma
+from pathlib import Path
+from typing import Any
+
+from experiments.records import RecordFile, digest
+from lr_env.errors import DataError, InvalidArgumentError
+
+ARCHIVE = "records.jsonl.xz"
+FOLDERS = ("records", "tuning")
+"""Of an evaluation: the runs that are reported, and the trials of tuned arms."""
+
+
+def pack(folder: Path) -> bytes:
+    """Return the records of the evaluation in `folder`: xz, a JSON object on each line.
+
+    Equal files make equal bytes.
+
+    Raises:
+        DataError: one of them is damaged.
+    """
+    paths = sorted(path for kind in FOLDERS for path in (folder / kind).rglob("*.json"))
+    lines = []
+    for path in paths:
+        name = path.relative_to(folder).with_suffix("").as_posix()
+        try:
+            line = {"name": name, **json.loads(path.read_text(encoding="utf-8"))}
+        except (OSError, ValueError, TypeError) as error:
+            raise _damaged(path) from error
+        _check(line, path)
+        lines.append(json.dumps(line) + "\n")
+    return lzma.compress("".join(lines).encode(), preset=9)
+
+
+def unpack(archive: Path, folder: Path) -> tuple[int, int]:
+    """Write the records of `archive` that `folder` has not; return how many are new, how many not.
+
+    Whatever is in `folder` stays as it is. Whether a record is of today's settings is found out
+    by the evaluation that reads it.
+
+    Raises:
+        DataError: there is no such archive, or it is damaged.
+        OutputError: `folder` cannot be written.
+    """
+    try:
+        with lzma.open(archive, "rt", encoding="utf-8") as text:
+            lines = [json.loads(line) for line in text]
+    except OSError as error:
+        raise DataError(f"Cannot read {archive} ({error.strerror or error}).") from error
+    except (lzma.LZMAError, EOFError, ValueError, RecursionError) as error:
+        raise _damaged(archive) from error
+    files = [_file_of(line, archive, folder) for line in lines]
+    fresh = [
+        (file, line["record"])
+        for file, line in zip(files, lines, strict=True)
+        if not file.path.exists()
+    ]
+    for file, record in fresh:
+        file.save(record)
+    return len(fresh), len(files) - len(fresh)
+
+
+def _file_of(line: Any, archive: Path, folder: Path) -> RecordFile:
+    """Return where a line's record belongs: a name from outside stays inside `folder`."""
+    _check(line, archive)
+    kind, _, name = line["name"].partition("/")
+    if kind not in FOLDERS:
+        raise _damaged(archive)
+    try:
+        return RecordFile(folder / kind, name, line["fingerprint"])
+    except InvalidArgumentError as error:
+        raise _damaged(archive) from error
+
+
+def _check(line: Any, path: Path) -> None:
+    """Raise DataError unless the line has a record and the hash is that of the record."""
+    try:
+        sound = line["sha256"] == digest(line["record"])
+        sound &= isinstance(line["name"], str) and isinstance(line["fingerprint"], str)
+    except (KeyError, TypeError):
+        sound = False
+    if not sound:
+        raise _damaged(path)
+
+
+def _damaged(path: Path) -> DataError:
+    return DataError(f"{path} is no record of an evaluation, or it is damaged: remove it.")
