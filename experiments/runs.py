@@ -13,12 +13,19 @@ from experiments.records import behaviour, digest
 from lr_env.controller import LRController
 from lr_env.errors import PolicyError
 from lr_env.policy import FrozenPolicy
+from lr_env.provenance import package_versions
 
 POINTS = 20
 """Readings of the validation data in every run, at equal distances of the budget."""
 
 FORMAT = 4
-"""Of the records; another one makes all that was finished before be run again."""
+"""Of the records; another one makes all that was finished before be run again. Whoever changes what
+a run comes to raises it: tests/test_experiments_outcomes.py tells."""
+
+PACKAGES = ("lr-env", "torch", "numpy", "scikit-learn", "torchvision", "transformers", "accelerate")
+"""Whose versions may decide what a run comes to."""
+PLACES = {"data": "hash", "model": "model_hash"}
+"""Arguments of tasks that say where something lies, and what descriptions have of its contents."""
 
 
 @dataclass(frozen=True)
@@ -68,19 +75,30 @@ def fingerprint(spec: RunSpec, task: Mapping[str, Any], policy: FrozenPolicy | N
     `task`: the task's description without its seed, and the budget.
     """
     library = spec.arm.method.package
-    packages = ("lr-env", "torch", *([library] if library else []))
+    versions = package_versions((*PACKAGES, *([library] if library else [])))
     return digest(
         {
             "format": FORMAT,
-            "versions": {package: version(package) for package in packages},
-            "task": task,
-            "arguments": dict(spec.task_arguments),
+            "versions": {**versions, "torch": torch_version(spec.device)},
+            # Where data and weights lie is no part of a result.
+            "task": {name: value for name, value in task.items() if name != "source"},
+            "arguments": {
+                name: value
+                for name, value in spec.task_arguments.items()
+                if PLACES.get(name) not in task
+            },
             "seed": spec.seed,
             "run": [spec.device, spec.recipe, spec.scale, spec.read_test],
             "arm": [spec.arm.method_name, spec.arm.lr, asdict(spec.arm.method)],
             "policy": behaviour(policy if spec.arm.is_agent else None),
         }
     )
+
+
+def torch_version(device: str) -> str:
+    """Return torch's version; without its build on a CPU, where all of them compute alike."""
+    known = version("torch")
+    return known.partition("+")[0] if device == "cpu" else known
 
 
 def load_policy(spec: RunSpec) -> FrozenPolicy | None:

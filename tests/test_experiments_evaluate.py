@@ -94,7 +94,7 @@ def test_interrupted_resumed_and_reproduced(
     summary = json.loads((folder / "summary.json").read_text())
     assert summary["arms"]["agent"]["runs"] == summary["seeds"] == 3
     assert {path.name for path in folder.iterdir()} == {
-        "records", "run.json", "summary.json", "report.md", "report.html", "curves.png",
+        "records", "run.json", "runs.csv", "summary.json", "report.md", "report.html", "curves.png",
         "differences.png", "reached.png", "rates-agent.png",
     }  # fmt: skip
     run = json.loads((folder / "run.json").read_text())

@@ -55,7 +55,7 @@ class Cifar10(ScaledTask):
     recipes: ClassVar[Mapping[Scale, ImageRecipe]] = {
         # training, validation and test rows, epochs, batch size, target accuracy, stem
         "smoke": ImageRecipe(64, 32, 32, 2, 8, 0.20, "imagenet"),
-        "quick": ImageRecipe(5_000, 1_000, 2_000, 10, 32, 0.50, "imagenet"),
+        "quick": ImageRecipe(5_000, 1_000, 8_000, 10, 32, 0.50, "imagenet", test_spent=2_000),
         "paper": ImageRecipe(None, 5_000, None, 50, 32, 0.85, "cifar"),
     }
 

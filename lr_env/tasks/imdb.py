@@ -18,6 +18,6 @@ class Imdb(TextTask):
     recipes: ClassVar[Mapping[Scale, TextRecipe]] = {
         # training, validation and test rows, epochs, batch size, target accuracy
         "smoke": TextRecipe(32, 16, 16, 2, 8, 0.60, max_tokens=32),
-        "quick": TextRecipe(1_000, 200, 500, 2, 16, 0.75, max_tokens=128),
+        "quick": TextRecipe(1_000, 200, 1_000, 2, 16, 0.75, max_tokens=128, test_spent=500),
         "paper": TextRecipe(None, 2_500, None, 50, 32, 0.88, max_tokens=512),
     }

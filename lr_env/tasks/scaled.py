@@ -58,6 +58,7 @@ class ScaledTask(Task):
                 for split, own in rows.items()
                 for part in (part_of(split),)
             },
+            "test_spent": recipe.test_spent,
             "source": source_label(self.name, self.hub, data),
             "hash": stored.hash[:16],
         }

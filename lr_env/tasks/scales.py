@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, TypeVar, get_args
 
 from lr_env.errors import UnknownNameError
@@ -22,6 +22,8 @@ class Recipe:
         validation: rows drawn from the stored training rows too.
         test: rows, the same for every seed; all that are stored if None.
         target_accuracy: validation accuracy whose first reaching is the convergence time.
+        test_spent: test rows that are drawn before these and left out, because results of
+            earlier policies on them are known.
     """
 
     train: int | None
@@ -30,6 +32,7 @@ class Recipe:
     epochs: int
     batch_size: int
     target_accuracy: float
+    test_spent: int = field(default=0, kw_only=True)
 
 
 AnyRecipe = TypeVar("AnyRecipe")

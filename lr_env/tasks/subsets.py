@@ -32,7 +32,8 @@ def draw_rows(
     stored = {part: len(own) for part, own in labels.items()}
     train = max(1, stored["train"] - recipe.validation) if recipe.train is None else recipe.train
     test = stored["test"] if recipe.test is None else recipe.test
-    taken: dict[Part, int] = {"train": train + recipe.validation, "test": test}
+    spent = recipe.test_spent
+    taken: dict[Part, int] = {"train": train + recipe.validation, "test": spent + test}
     for part, wanted in taken.items():
         if wanted > stored[part]:
             raise data_error(
@@ -42,7 +43,7 @@ def draw_rows(
             )
     sizes, numbers = (train, recipe.validation), {part: own.numpy() for part, own in labels.items()}
     first, second = stratified_subsets(numbers["train"], sizes, seed, "training rows")
-    (third,) = stratified_subsets(numbers["test"], (test,), 0, "test rows")
+    _, third = stratified_subsets(numbers["test"], (spent, test), 0, "test rows")
     return {
         "train": torch.from_numpy(first),
         "validation": torch.from_numpy(second),

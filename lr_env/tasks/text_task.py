@@ -120,11 +120,12 @@ class TextTask(ScaledTask):
         return self._fresh is not None and parameter_name not in self._fresh
 
     def describe(self) -> dict[str, Any]:
-        """Return sizes, scale, rows, source, hash, model and its hash, and tokens."""
+        """Return sizes, scale, rows, source, hash, model and its hashes, and tokens."""
         return {
             **super().describe(),
             "model": self._checkpoint.label,
             "model_hash": self._checkpoint.weights_hash(),
+            "vocabulary_hash": self._checkpoint.vocabulary_hash(),
             "head_dropout": self._head_dropout,
             "max_tokens": self.max_tokens,
         }
