@@ -13,7 +13,8 @@ from experiments.arms import Arm
 from experiments.arms.agent import Clock
 from experiments.engines import Report
 from experiments.runs import finite, reading_steps
-from lr_env.integrations.transformers import LossTap, LRControllerCallback, bare_optimizer
+from lr_env.controllable import bare_optimizer
+from lr_env.integrations.transformers import LossTap, LRControllerCallback
 from lr_env.policy import FrozenPolicy
 from lr_env.tasks import Task
 

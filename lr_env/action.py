@@ -48,6 +48,15 @@ class Scope:
         walls = torch.full_like(z, z_max)
         return cls(torch.zeros_like(z), -walls, walls)
 
+    def where(self, layers: Tensor, other: Scope) -> Scope:
+        """Return this one in `layers`, a mask, and `other` in the others."""
+        pairs = zip(vars(self).values(), vars(other).values(), strict=True)
+        return Scope(*(torch.where(layers, own, its) for own, its in pairs))
+
+    def take(self, rows: Tensor) -> Scope:
+        """Return that of the trainings in `rows`."""
+        return Scope(*(own[rows] for own in vars(self).values()))
+
     def put(self, rows: Tensor, new: Scope) -> None:
         """Replace that of the trainings in `rows`."""
         for name, kept in vars(self).items():
@@ -148,9 +157,9 @@ class Envelope:
     def begin(self, relative_rate: Tensor, pretrained: Tensor, total_steps: Tensor) -> Scope:
         """Return where layers start and how far actions reach, all `[..., L]`.
 
-        `relative_rate` is that at z = 0 `[..., L]`, 0 where it is not known: z starts at 0 there,
-        and has no ceiling. `pretrained` is 1 or 0 for each layer `[L]`, `total_steps` the budget
-        `[...]`.
+        `relative_rate` is that at z = 0 `[..., L]`, 0 where it is not known: such a layer is held
+        at the lowest start of the others (at 0 where there are none). `pretrained` is 1 or 0
+        for each layer `[L]`, `total_steps` the budget `[...]`.
         """
         limits = self._limits(relative_rate, pretrained)
         if self.z_init == "cautious":
@@ -160,14 +169,17 @@ class Envelope:
             spread = share.clamp(min=CALIBRATED_LEAST).unsqueeze(-1).expand_as(relative_rate)
             pretrained_limit = _pretrained_limit(relative_rate.shape[-1])
             wanted = torch.where(pretrained > 0, pretrained_limit, spread)
-        start = self._scale_for(wanted.minimum(limits), relative_rate, 0.0)
+        known = relative_rate > 0
+        start = self._scale_for(wanted.minimum(limits), relative_rate)
         if self.z_init == "zero":
             start = torch.zeros_like(start)
+        held = start.masked_fill(~known, math.inf).amin(-1, keepdim=True)
+        start = torch.where(known, start, torch.where(held.isfinite(), held, 0.0))
         reach = 2.0 * self.z_max if self.reach is None else self.reach
         lowest = (start - reach).clamp(min=-self.z_max)
-        highest = self._scale_for(limits, relative_rate, self.z_max).minimum(start + reach)
         # Where a layer starts, at least: a zero action keeps it.
-        return Scope(start, lowest, highest.maximum(start))
+        highest = self._scale_for(limits, relative_rate).minimum(start + reach).maximum(start)
+        return Scope(start, torch.where(known, lowest, start), torch.where(known, highest, start))
 
     def _limits(self, relative_rate: Tensor, pretrained: Tensor) -> Tensor:
         """Return how much of each layer an update may change `[..., L]`."""
@@ -177,10 +189,9 @@ class Envelope:
         own = torch.where(pretrained > 0, _pretrained_limit(layers), 1.0 / layers)
         return (self.ceiling * own).to(relative_rate).expand_as(relative_rate)
 
-    def _scale_for(self, wanted: Tensor, relative_rate: Tensor, unknown: float) -> Tensor:
+    def _scale_for(self, wanted: Tensor, relative_rate: Tensor) -> Tensor:
         """Return the z at which an update changes `wanted` of a layer's weights."""
-        scale = (wanted / relative_rate.clamp(min=1e-30)).log2().clamp(-self.z_max, self.z_max)
-        return scale.masked_fill(relative_rate <= 0, unknown)
+        return (wanted / relative_rate.clamp(min=1e-30)).log2().clamp(-self.z_max, self.z_max)
 
 
 def _pretrained_limit(layers: int) -> float:

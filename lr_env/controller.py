@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -14,14 +15,23 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from lr_env.action import InitialScale
+from lr_env.controllable import (
+    bare_model,
+    bare_optimizer,
+    check_optimizer,
+    check_processes,
+    check_step,
+)
 from lr_env.decisions import check_horizon, default_steps_per_action
 from lr_env.errors import InvalidArgumentError, ModelError, NonFiniteLossError
+from lr_env.gradients import step_is_void
 from lr_env.instruments import Instruments
-from lr_env.layers import Layer
+from lr_env.layers import Layer, pretrained_names
 from lr_env.policy import DEFAULT_POLICY, FrozenPolicy, resolve_policy
 
 __all__ = ["Decision", "LRController"]
 
+STATE_VERSION = 1
 _CONTROLLED: weakref.WeakSet[Optimizer] = weakref.WeakSet()
 
 
@@ -63,7 +73,8 @@ class LRController:
 
     Args:
         model: the module in training; its parameters with `requires_grad` are controlled.
-        optimizer: any torch optimizer that steps from gradients, holding those parameters.
+        optimizer: any torch optimizer that steps from gradients at a learning rate, holding those
+            parameters.
         policy: name of a shipped policy, path of a policy folder, or a `FrozenPolicy`.
         total_steps: optimizer steps that the training will take.
         steps_per_epoch: optimizer steps of one pass over the data, if known.
@@ -72,7 +83,8 @@ class LRController:
             policy's if None. Ten where nobody knows the rate, two on top of a proven recipe.
         z_init: `calibrated`, `cautious` or `zero` (the optimizer's own rate, without the policy's
             own schedule); the policy's if None.
-        pretrained: whether the weights are pretrained, or a function of the parameter's name.
+        pretrained: whether the weights are pretrained; or the names of parameters and modules
+            that are; or a function of a parameter's name.
 
     Raises:
         LrEnvError: one of its subclasses, for whatever of this cannot be used.
@@ -89,8 +101,11 @@ class LRController:
         steps_per_action: int | None = None,
         z_max: float | None = None,
         z_init: InitialScale | None = None,
-        pretrained: bool | Callable[[str], bool] = False,
+        pretrained: bool | Collection[str] | Callable[[str], bool] = False,
     ) -> None:
+        model, optimizer = bare_model(model), bare_optimizer(optimizer)
+        check_processes()
+        check_optimizer(optimizer)
         if optimizer in _CONTROLLED:
             raise ModelError(
                 "Another controller is at work on this optimizer: call its detach() first."
@@ -111,10 +126,13 @@ class LRController:
             ),
             envelope=envelope.around(z_max, z_init),
             steps_per_epoch=steps_per_epoch,
-            is_pretrained=pretrained if callable(pretrained) else lambda name: pretrained,
+            is_pretrained=pretrained_names(model, pretrained),
         )
         self.history: list[Decision] = []
+        self._model = model
         self._optimizer = optimizer
+        self._void = False
+        self._warned: set[str] = set()
         _CONTROLLED.add(optimizer)
         self._handles = [
             optimizer.register_step_pre_hook(self._before_step),
@@ -159,7 +177,7 @@ class LRController:
         It holds two copies of the weights; save it beside the model's and optimizer's state.
         """
         return {
-            "version": 1,
+            "version": STATE_VERSION,
             "policy": self.policy.card.get("weights_sha256"),
             "instruments": self._instruments.state_dict(),
             "history": [asdict(decision) for decision in self.history],
@@ -167,39 +185,63 @@ class LRController:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from `state_dict()`. Raises LrEnvError if it is of another model or policy."""
+        if state.get("version") != STATE_VERSION:
+            raise InvalidArgumentError(
+                f"This controller state is of version {state.get('version')}, not "
+                f"{STATE_VERSION}: go on with the lr_env that wrote it."
+            )
         if state.get("policy") != self.policy.card.get("weights_sha256"):
             raise InvalidArgumentError(
                 "This controller state was made with another policy: load that policy first."
             )
         self._instruments.load_state_dict(state["instruments"])
+        planned, total = state["instruments"].get("total_steps"), self._instruments.total_steps
+        if planned not in (None, total):
+            self._warn(
+                "plan",
+                f"The training that goes on was planned for {planned} steps, and total_steps is "
+                f"{total}: it counts from the training's beginning.",
+            )
         self.history = [
             Decision(**{**entry, "learning_rates": tuple(entry["learning_rates"])})
             for entry in state["history"]
         ]
 
     def _before_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
+        check_step(optimizer, args, kwargs)
+        self._void = step_is_void(optimizer)
+        if self._void:
+            self._instruments.forget_losses()
+            return
         if self._instruments.decision_due:
             if self._instruments.step < self._instruments.total_steps:
                 self._decide()
             else:
-                warnings.warn(
-                    f"The training goes on past its {self._instruments.total_steps} steps: the "
-                    "learning rates stay as they are. Hand over a larger total_steps.",
-                    stacklevel=3,
-                )
+                self._warn_of_the_end()
         self._instruments.before_update()
 
     def _after_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
-        self._instruments.after_update()
+        if not self._void:
+            self._instruments.after_update()
 
     def _decide(self) -> None:
         instruments = self._instruments
         loss = instruments.mean_loss()
-        if loss != loss or loss in (float("inf"), float("-inf")):
+        # Losses of steps that a gradient scaler left out are among them, and no others go on.
+        if not math.isfinite(loss) and instruments.keep_finite_losses():
+            loss = instruments.mean_loss()
+        if not math.isfinite(loss):
             raise NonFiniteLossError(
                 f"The training loss is {loss} near step {instruments.step}: go back to the last "
                 "checkpoint, and look for bad samples or numbers too large for the precision."
             )
+        if loss <= 0.0:
+            self._warn(
+                "sign",
+                "The training loss is not above zero, where its logarithm says nothing: the policy "
+                "sees its course only if a constant is added to what observe() is handed.",
+            )
+        self._look_for_strangers()
         instruments.act(self.policy.act(instruments.observe()))
         self.history.append(
             Decision(
@@ -209,3 +251,30 @@ class LRController:
                 learning_rates=tuple(instruments.learning_rates),
             )
         )
+
+    def _look_for_strangers(self) -> None:
+        """Warn of parameters that learn and belong to no layer: they were frozen at first."""
+        known = {name for layer in self.layers for name in layer.parameter_names}
+        moved = {id(p) for group in self._optimizer.param_groups for p in group["params"]}
+        for name, parameter in self._model.named_parameters():
+            if name not in known and parameter.grad is not None and id(parameter) in moved:
+                self._warn(
+                    "stranger",
+                    f"{name!r} has a gradient and was frozen when the controller was made: it "
+                    "trains at the optimizer's own rate. Call detach() and make a new controller.",
+                )
+                return
+
+    def _warn_of_the_end(self) -> None:
+        instruments = self._instruments
+        what = "stay as they are" if any(instruments.learning_rates) else "are zero from here on"
+        self._warn(
+            "end",
+            f"The training goes on past its {instruments.total_steps} steps: the learning rates "
+            f"{what}. Hand over a larger total_steps.",
+        )
+
+    def _warn(self, about: str, message: str) -> None:
+        if about not in self._warned:
+            self._warned.add(about)
+            warnings.warn(message, stacklevel=4)

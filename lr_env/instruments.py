@@ -5,9 +5,7 @@ The environment and the controller in a user's script both fly by these.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import torch
@@ -16,11 +14,13 @@ from torch.optim import Optimizer
 
 from lr_env import decisions
 from lr_env.action import Envelope, Scope
-from lr_env.errors import ModelError
+from lr_env.dry_run import dry_run
+from lr_env.errors import InvalidArgumentError, ModelError
 from lr_env.layers import Layer, LayerTable, group_layers
-from lr_env.observation import Memory, Signals, features, relative_rates, remember
+from lr_env.look import look
+from lr_env.observation import Memory, Signals
 from lr_env.rates import LayerRates
-from lr_env.statistics import DRY_RUN, LayerStatistics
+from lr_env.statistics import LayerStatistics
 
 
 class Instruments:
@@ -107,21 +107,23 @@ class Instruments:
             )
         return float(self._mean_loss())
 
+    def keep_finite_losses(self) -> bool:
+        """Forget pending losses that are not finite; return whether any is left."""
+        self._losses = [loss for loss in self._losses if bool(torch.isfinite(loss))]
+        return bool(self._losses)
+
+    def forget_losses(self) -> None:
+        """Forget the pending losses: their step is not made."""
+        self._losses.clear()
+
     def observe(self) -> Tensor:
         """Return the observation `[L, F]` of this decision, with the pending gradient in place."""
         if self.step == 0:
-            self._probe()
-        signals = self._signals()
-        self._memory = remember(self._memory, signals)
-        if self.step == 0:
-            nominal = relative_rates(
-                signals.raw, self._memory.direction, signals.reference_lr, self._table
-            )
-            self._scope = self.envelope.begin(nominal, self._table.pretrained, signals.total_steps)
-            self._z = self._scope.start
-            signals = replace(signals, z=self._z)
+            self._statistics.probe(dry_run(self._optimizer), self._rates.reference())
+        sight = look(self._memory, self._signals(), self._scope, self.envelope, self._table)
+        self._memory, self._scope, self._z = sight.memory, sight.scope, sight.z
         self._losses.clear()
-        return features(self._memory, signals, self._table)
+        return sight.observation
 
     def act(self, action: Tensor) -> None:
         """Take the decision `action` `[L]`, in [-1, 1]."""
@@ -183,46 +185,11 @@ class Instruments:
             validation_loss=scalar(self._validation_loss),
         )
 
-    def _probe(self) -> None:
-        """Find out what an update changes, on copies of weights and optimizer: see `DRY_RUN`."""
-        # torch's optimizers leave hooks and schedulers' wrappers behind when copied.
-        double = copy.deepcopy(self._optimizer)
-        copies: dict[int, Tensor] = {}
-        nominal = self._rates.reference()
-        for own, other in zip(self._optimizer.param_groups, double.param_groups, strict=True):
-            other["lr"] = max(float(own["lr"]), float(own.get("initial_lr", 0.0)))
-            for parameter, twin in zip(own["params"], other["params"], strict=True):
-                copies[id(parameter)] = twin
-                if parameter.grad is not None:
-                    twin.grad = parameter.grad.detach().clone()
-        first = [twin.detach().clone() for twin in copies.values()]
-        try:
-            for _ in range(DRY_RUN):
-                with torch.no_grad():
-                    for twin, began in zip(copies.values(), first, strict=True):
-                        twin.copy_(began)
-                double.step()
-        except TypeError as error:
-            raise ModelError(
-                f"{type(self._optimizer).__name__} needs a closure and cannot be controlled: use "
-                "an optimizer that steps from gradients alone, such as Adam or SGD."
-            ) from error
-        except RuntimeError as error:
-            raise ModelError(
-                f"{type(self._optimizer).__name__} cannot make its first step on this model "
-                f"({str(error).rstrip('.')}): use another optimizer."
-            ) from error
-        parameters = dict(self._model.named_parameters())
-        updated = [
-            [copies[id(parameters[name])].detach() for name in layer.parameter_names]
-            for layer in self.layers
-        ]
-        self._statistics.probe(updated, nominal)
-
     def state_dict(self) -> dict[str, Any]:
         """Return what a resumed training needs, as plain values and tensors."""
         return {
             "step": self.step,
+            "total_steps": self.total_steps,
             "next_decision": self._next_decision,
             "z": self._z.clone(),
             "scope": self._scope.state_dict(),
@@ -234,7 +201,12 @@ class Instruments:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from `state`. Raises ModelError if it is of another model."""
+        """Go on from `state`, or raise and leave everything as it is.
+
+        Raises:
+            ModelError: it is of another model.
+            InvalidArgumentError: it has more steps behind it than this training is to take.
+        """
         if state["layers"] != [layer.name for layer in self.layers]:
             raise ModelError(
                 "This controller state belongs to a model with other layers: load it into the "
@@ -245,11 +217,20 @@ class Instruments:
                 "This controller state was written by an older version: go on with that version, "
                 "or begin the training anew."
             )
-        self.step = int(state["step"])
+        step = int(state["step"])
+        if step > self.total_steps:
+            raise InvalidArgumentError(
+                f"This controller state has {step} steps behind it, more than total_steps, "
+                f"{self.total_steps}: hand over the number of steps of the whole training."
+            )
+        self._statistics.load_state_dict(state["statistics"])
+        self.step = step
         self._next_decision = int(state["next_decision"])
-        self._z = state["z"].clone()
-        self._scope = Scope.from_state(state["scope"])
-        self._memory = Memory(**state["memory"])
+        # A checkpoint may have been read onto the model's device; these live on the CPU.
+        self._z = state["z"].to(self._z, copy=True)
+        self._scope = Scope.from_state(
+            {name: own.to(self._z) for name, own in state["scope"].items()}
+        )
+        self._memory = Memory(**{name: own.to(self._z) for name, own in state["memory"].items()})
         self._losses = [loss.clone() for loss in state["losses"]]
         self._validation_loss = float(state["validation_loss"])
-        self._statistics.load_state_dict(state["statistics"])

@@ -68,7 +68,7 @@ class Memory:
 
     Attributes `[...]`: initial, fast, slow, best: training losses; variance: of the loss around
     `slow`; initial_validation, best_validation. `[..., L]`: initial_gradient: norm of the first
-    gradient; direction: last known rms of an update per unit of learning rate.
+    gradient that was not zero; direction: last known rms of an update per unit of learning rate.
     """
 
     initial: Tensor
@@ -112,6 +112,9 @@ def remember(memory: Memory, signals: Signals) -> Memory:
     slow = _blend(memory.slow, loss, 0.9)
     fast = _blend(memory.fast, loss, 0.5)
     known = raw[..., RAW_INDEX["direction_rms"]]
+    gradient = raw[..., RAW_INDEX["gradient_sq"]].sqrt()
+    # What moved a layer that had no gradient was weight decay alone.
+    moved_by_gradient = (signals.step == 0).unsqueeze(-1) | memory.initial_gradient.isfinite()
     validation = signals.validation_loss
     return replace(
         memory,
@@ -122,8 +125,10 @@ def remember(memory: Memory, signals: Signals) -> Memory:
         variance=_blend(memory.variance, (loss - _first(memory.slow, loss)) ** 2, 0.9),
         initial_validation=_first(memory.initial_validation, validation),
         best_validation=validation.fmin(memory.best_validation),
-        initial_gradient=_first(memory.initial_gradient, raw[..., RAW_INDEX["gradient_sq"]].sqrt()),
-        direction=torch.where(known > 0, known, memory.direction),
+        initial_gradient=_first(
+            memory.initial_gradient, gradient.masked_fill(gradient == 0, torch.nan)
+        ),
+        direction=torch.where((known > 0) & moved_by_gradient, known, memory.direction),
     )
 
 
@@ -162,7 +167,7 @@ def _layer_features(memory: Memory, signals: Signals, table: LayerTable) -> Tens
     moving = [
         0.5 * (rate.clamp(min=1e-9).log10() + 3.0),
         signals.z / 10.0,
-        _log_ratio(gradient, memory.initial_gradient) / 2.3,
+        torch.nan_to_num(_log_ratio(gradient, memory.initial_gradient) / 2.3),
         curvature.clamp(-2.0, 2.0),
         torch.where(momentum_seen, 0.5 * snr.log10(), torch.zeros_like(snr)),
         0.5 * ((distance + 1e-6).log10() + 2.0),

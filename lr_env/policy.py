@@ -98,7 +98,8 @@ class FrozenPolicy:
             raise _broken(folder, f"its {WEIGHTS_FILE} is not the file that {CARD_FILE} describes")
         try:
             return cls(load_tensors(data), card)
-        except SafetensorError as error:
+        except (SafetensorError, KeyError) as error:
+            # KeyError: a dtype that safetensors knows and torch does not.
             raise _broken(folder, f"its {WEIGHTS_FILE} cannot be read") from error
         except PolicyError as error:
             raise PolicyError(f"Policy {str(policy)!r}: {error}") from error
@@ -151,9 +152,14 @@ def _find(policy: str | Path) -> Path:
 
 def _read(path: Path, largest: int) -> bytes:
     try:
-        if path.stat().st_size > largest:
+        # A pipe or a device has no size, and no end.
+        if not path.is_file():
+            raise _broken(path.parent, f"its {path.name} cannot be read (no such file)")
+        with path.open("rb") as file:
+            data = file.read(largest + 1)
+        if len(data) > largest:
             raise _broken(path.parent, f"its {path.name} is larger than {largest} bytes")
-        return path.read_bytes()
+        return data
     except OSError as error:
         raise _broken(path.parent, f"its {path.name} cannot be read ({error.strerror})") from error
 
@@ -216,5 +222,5 @@ def _envelope(card: Mapping[str, Any]) -> Envelope:
             reach=card.get("reach"),
             leak=float(card.get("leak", 0.0)),
         )
-    except (KeyError, TypeError, ValueError, LrEnvError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError, LrEnvError) as error:
         raise PolicyError(f"its card describes no usable action envelope: {error}.") from error

@@ -6,7 +6,7 @@ compute a rate from the last one never compound our scale, and checkpoints keep 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from torch import Tensor, nn
@@ -14,6 +14,11 @@ from torch.optim import Optimizer
 
 from lr_env.errors import ModelError
 from lr_env.layers import Layer
+
+
+def nominal_rate(group: Mapping[str, Any]) -> float:
+    """Return the rate that a schedule is made of: now, at first or, in one-cycle, at most."""
+    return max(float(group.get(name, 0.0)) for name in ("lr", "initial_lr", "max_lr"))
 
 
 class LayerRates:
@@ -51,13 +56,11 @@ class LayerRates:
 
     def base(self) -> list[float]:
         """Return today's unscaled rate of every layer."""
-        return self._per_layer("lr")
+        return self._per_layer(lambda group: float(group["lr"]))
 
     def reference(self) -> list[float]:
-        """Return the nominal rate of every layer: the scheduler's `initial_lr`, else the rate."""
-        now = self.base()
-        initial = self._per_layer("initial_lr")
-        return [max(a, b) for a, b in zip(now, initial, strict=True)]
+        """Return the nominal rate of every layer; see `nominal_rate`."""
+        return self._per_layer(nominal_rate)
 
     def apply(self, scales: Sequence[float]) -> None:
         """Split the groups by layer and scale each layer's rate by its entry of `scales`."""
@@ -97,9 +100,9 @@ class LayerRates:
             for index, members in parts.items()
         ]
 
-    def _per_layer(self, key: str) -> list[float]:
+    def _per_layer(self, rate: Callable[[Mapping[str, Any]], float]) -> list[float]:
         values = {
-            id(parameter): float(group.get(key, 0.0))
+            id(parameter): rate(group)
             for group in self._own_groups or self._optimizer.param_groups
             for parameter in group["params"]
         }

@@ -13,6 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from lr_env.errors import ModelError
+from lr_env.gradients import pending_gradient
 from lr_env.layers import Layer
 
 RAW_STATISTICS = (
@@ -65,14 +67,17 @@ class LayerStatistics:
         for index, (group, kept) in enumerate(zip(self._layers, self._update, strict=True)):
             torch._foreach_neg_(kept)
             torch._foreach_add_(kept, [p.detach() for p in group])
-            self._previous_dot[index] = self._dot(_gradients(group), kept)
+            # A fused step under a gradient scaler has unscaled them in place by now.
+            gradients = [pending_gradient(p, self._optimizer, scaled=False) for p in group]
+            self._previous_dot[index] = self._dot(gradients, kept)
             self._direction[index] = self._direction_rms(kept, learning_rates[index])
 
     @torch.no_grad()
-    def probe(self, updated: Sequence[Sequence[Tensor]], learning_rates: Sequence[float]) -> None:
+    def probe(self, updated: Mapping[int, Tensor], learning_rates: Sequence[float]) -> None:
         """Take the direction of coming updates from a dry run's `updated` weights."""
-        for index, (group, after) in enumerate(zip(self._layers, updated, strict=True)):
-            change = torch._foreach_sub(list(after), [p.detach() for p in group])
+        for index, group in enumerate(self._layers):
+            own = [p.detach() for p in group]
+            change = torch._foreach_sub([updated.get(id(p), p.detach()) for p in group], own)
             self._direction[index] = self._direction_rms(change, learning_rates[index])
 
     @torch.no_grad()
@@ -93,8 +98,20 @@ class LayerStatistics:
 
     @torch.no_grad()
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from `state`, made by `state_dict` of the same layers."""
-        for name, own in (("initial", self._initial), ("update", self._update)):
+        """Go on from `state`, made by `state_dict` of the same layers.
+
+        Raises:
+            ModelError: a layer has another shape there; nothing was changed.
+        """
+        pairs = [("initial", self._initial), ("update", self._update)]
+        for name, own in pairs:
+            for kept, loaded in zip(own, state[name], strict=True):
+                if [tensor.shape for tensor in kept] != [tensor.shape for tensor in loaded]:
+                    raise ModelError(
+                        "This controller state belongs to a model with layers of other sizes: load "
+                        "it into the model that it was saved with."
+                    )
+        for name, own in pairs:
             for kept, loaded in zip(own, state[name], strict=True):
                 torch._foreach_copy_(kept, list(loaded))
         # A checkpoint is often read onto the CPU, wherever the model is.
@@ -104,7 +121,7 @@ class LayerStatistics:
 
     def _row(self, index: int, options: Mapping[int, Mapping[str, Any]]) -> Tensor:
         group = self._layers[index]
-        gradients = _gradients(group)
+        gradients = [pending_gradient(p, self._optimizer) for p in group]
         distance = torch._foreach_sub([p.detach() for p in group], self._initial[index])
         return torch.stack([
             self._dot(group, group),
@@ -146,19 +163,14 @@ def gradient_average(state: Mapping[str, Any], options: Mapping[str, Any]) -> Te
 
     `state` is the optimizer's of one parameter, `options` its parameter group. `exp_avg` of the
     Adam family (Kingma and Ba 2015, algorithm 1) is divided by 1 - beta1^t; a
-    `momentum_buffer`, a discounted sum, by what the discounts add up to in the long run.
+    `momentum_buffer` of gradients, a discounted sum, by what its weights add up to in the long run.
     """
     if "exp_avg" in state and "betas" in options and "step" in state:
         debias = 1.0 - options["betas"][0] ** max(1.0, float(state["step"]))
         return torch.div(state["exp_avg"], debias)
-    if state.get("momentum_buffer") is not None and options.get("momentum", 1.0) < 1.0:
-        return torch.mul(state["momentum_buffer"], 1.0 - options["momentum"])
+    # RMSprop's buffer is one of updates, not of gradients.
+    buffer = None if "square_avg" in state else state.get("momentum_buffer")
+    if buffer is not None and options.get("momentum", 1.0) < 1.0:
+        enters = 1.0 - options.get("dampening", 0.0)
+        return torch.mul(buffer, (1.0 - options["momentum"]) / enters) if enters > 0 else None
     return None
-
-
-def _gradients(group: Sequence[Tensor]) -> list[Tensor]:
-    return [torch.zeros_like(p) if p.grad is None else _dense(p.grad) for p in group]
-
-
-def _dense(gradient: Tensor) -> Tensor:
-    return gradient.to_dense() if gradient.is_sparse else gradient

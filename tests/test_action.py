@@ -59,11 +59,26 @@ def test_layers_are_not_raised_above_their_ceiling(mode: str) -> None:
 
 def test_a_rate_of_its_own_above_the_ceiling_stays_and_is_not_raised() -> None:
     envelope = Envelope(z_max=2.0, z_init="zero")
-    nominal = torch.tensor([100.0 * PRETRAINED_MOST, 0.5 * PRETRAINED_MOST, 0.0])
-    scope = envelope.begin(nominal, torch.ones(3), BUDGET)
-    assert scope.highest.tolist() == [0.0, 1.0, 2.0]
-    assert envelope.move(scope.start, torch.zeros(3), scope).tolist() == [0.0, 0.0, 0.0]
-    assert envelope.move(scope.start, torch.ones(3), scope).tolist() == [0.0, 1.0, 2.0]
+    nominal = torch.tensor([100.0 * PRETRAINED_MOST, 0.5 * PRETRAINED_MOST])
+    scope = envelope.begin(nominal, torch.ones(2), BUDGET)
+    assert scope.highest.tolist() == [0.0, 1.0]
+    assert envelope.move(scope.start, torch.zeros(2), scope).tolist() == [0.0, 0.0]
+    assert envelope.move(scope.start, torch.ones(2), scope).tolist() == [0.0, 1.0]
+
+
+@pytest.mark.parametrize("mode", ["incremental", "residual"])
+@pytest.mark.parametrize(("z_init", "held"), [("zero", 0.0), ("calibrated", -7.0)])
+def test_a_layer_that_nothing_is_known_of_is_held_at_the_lowest_start(
+    mode: str, z_init: str, held: float
+) -> None:
+    envelope = Envelope(z_max=9.0, mode=mode, z_init=z_init, ceiling=None)
+    rates = torch.tensor([[0.4, 0.4 * 2**7, 0.0], [0.0, 0.0, 0.0]])
+    scope = envelope.begin(rates, torch.zeros(3), BUDGET.expand(2))
+    for action in (-torch.ones(2, 3), torch.ones(2, 3)):
+        moved = envelope.move(scope.start, action, scope)
+        assert moved[0, 2] == pytest.approx(held, abs=1e-5)
+        assert (moved[1] == 0.0).all()
+        assert (moved[0, :2] != scope.start[0, :2]).all()
 
 
 def test_the_deeper_a_pretrained_network_the_less_of_a_layer_may_change() -> None:
@@ -96,10 +111,10 @@ def test_a_layer_has_the_share_of_its_network_in_the_ceiling() -> None:
 
 def test_a_cautious_start_aims_at_one_relative_rate() -> None:
     envelope = Envelope(z_max=4.0, z_init="cautious")
-    rates = torch.tensor([CAUTIOUS_RELATIVE_RATE, CAUTIOUS_RELATIVE_RATE * 8, 1.0, 1e-9, 0.0])
-    scope = envelope.begin(rates, torch.zeros(5), BUDGET)
-    torch.testing.assert_close(scope.start, torch.tensor([0.0, -3.0, -4.0, 4.0, 0.0]))
-    assert Envelope(z_init="zero").begin(rates, torch.ones(5), BUDGET).start.tolist() == [0.0] * 5
+    rates = torch.tensor([CAUTIOUS_RELATIVE_RATE, CAUTIOUS_RELATIVE_RATE * 8, 1.0, 1e-9])
+    scope = envelope.begin(rates, torch.zeros(4), BUDGET)
+    torch.testing.assert_close(scope.start, torch.tensor([0.0, -3.0, -4.0, 4.0]))
+    assert Envelope(z_init="zero").begin(rates, torch.ones(4), BUDGET).start.tolist() == [0.0] * 4
 
 
 def test_a_calibrated_start_travels_as_far_whatever_the_budget() -> None:
@@ -122,12 +137,12 @@ def test_actions_stay_within_reach_of_the_start(mode: str) -> None:
     envelope = Envelope(
         z_max=8.0, mode=mode, max_step=20.0, z_init="calibrated", ceiling=None, reach=2.0
     )
-    scope = envelope.begin(torch.tensor([0.4, 0.4 * 2**7, 0.0]), torch.zeros(3), BUDGET)
-    assert scope.start.tolist() == pytest.approx([0.0, -7.0, 0.0], abs=1e-5)
-    moved = envelope.move(scope.start, torch.ones(3), scope)
-    assert moved.tolist() == pytest.approx([2.0, -5.0, 2.0])
-    moved = envelope.move(scope.start, -torch.ones(3), scope)
-    assert moved.tolist() == pytest.approx([-2.0, -8.0, -2.0])
+    scope = envelope.begin(torch.tensor([0.4, 0.4 * 2**7]), torch.zeros(2), BUDGET)
+    assert scope.start.tolist() == pytest.approx([0.0, -7.0], abs=1e-5)
+    moved = envelope.move(scope.start, torch.ones(2), scope)
+    assert moved.tolist() == pytest.approx([2.0, -5.0])
+    moved = envelope.move(scope.start, -torch.ones(2), scope)
+    assert moved.tolist() == pytest.approx([-2.0, -8.0])
 
 
 def test_a_leak_takes_actions_back_and_keeps_a_bias_from_adding_up() -> None:

@@ -68,6 +68,10 @@ FAULTS: dict[str, tuple[Callable[[Path], object], str]] = {
         lambda f: ((f / WEIGHTS_FILE).unlink(), (f / WEIGHTS_FILE).mkdir()),
         "cannot be read",
     ),
+    "a card without an end": (
+        lambda f: ((f / CARD_FILE).unlink(), (f / CARD_FILE).symlink_to("/dev/zero")),
+        "cannot be read",
+    ),
     "truncated card": (lambda f: truncate(f / CARD_FILE), "not valid JSON"),
     "empty card": (lambda f: (f / CARD_FILE).write_text(""), "not valid JSON"),
     "binary card": (lambda f: (f / CARD_FILE).write_bytes(b"\xff\xfe\x00"), "not valid JSON"),
@@ -80,6 +84,7 @@ FAULTS: dict[str, tuple[Callable[[Path], object], str]] = {
     "action space of the other kind": (lambda f: edit_card(f, action_space="discrete"), "outputs"),
     "unknown activation": (lambda f: edit_card(f, activation="exec"), "activation"),
     "activation of another type": (lambda f: edit_card(f, activation=["tanh"]), "activation"),
+    "an envelope past all numbers": (lambda f: edit_card(f, z_max=10**400), "envelope"),
     "no envelope": (lambda f: edit_card(f, z_max=...), "envelope"),
     "envelope that is no number": (lambda f: edit_card(f, z_max="wide"), "envelope"),
     "endless envelope": (lambda f: edit_card(f, z_max=float("inf")), "envelope"),

@@ -10,7 +10,7 @@ from lr_env.action import Envelope
 from lr_env.env import LayerwiseLREnv
 from lr_env.errors import InvalidArgumentError
 from lr_env.stack import Stack, StackSettings, TaskFactory
-from tests.toys import HalfPretrainedTask, ToyTask
+from tests.toys import HalfPretrainedTask, LateTask, ToyTask
 
 LANES, SEED, STEPS = 3, 7, 60
 LAYERNORM = partial(ToyTask, architecture="layernorm")
@@ -64,6 +64,15 @@ def test_lanes_equal_single_environments_in_float64(task: TaskFactory, optimizer
     gap, ended = _largest_gap(task, _settings(optimizer, "linear", torch.float64), 50)
     assert gap <= 1e-6
     assert ended >= LANES  # autoreset was crossed
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
+def test_lanes_equal_single_environments_where_a_layer_has_no_gradient_at_first(
+    optimizer: str,
+) -> None:
+    gap, ended = _largest_gap(LateTask, _settings(optimizer, "linear", torch.float64), 25)
+    assert gap <= 1e-6
+    assert ended >= LANES
 
 
 def test_lanes_equal_single_environments_in_float32() -> None:

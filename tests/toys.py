@@ -67,6 +67,15 @@ class HalfPretrainedTask(ToyTask):
         return parameter_name.startswith("0.")
 
 
+class LateTask(ToyTask):
+    """The same; its last layer begins at zero, and so the first one has no gradient at first."""
+
+    def build_model(self) -> nn.Module:
+        model = build_toy_model(self.architecture)
+        nn.init.zeros_(model[-1].weight)
+        return model
+
+
 def make_policy(
     *, discrete: bool = False, seed: int = 0, envelope: Envelope | None = None
 ) -> FrozenPolicy:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.optim import Optimizer
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from lr_env import files
@@ -102,8 +101,8 @@ class LRControllerCallback(TrainerCallback):  # type: ignore[misc]
         z_max: half-width of the envelope around the scheduler's rate, octaves: two on top of a
             proven recipe, ten where nobody knows the rate; the policy's if None.
         z_init: `calibrated`, `cautious` or `zero`; see `LRController`.
-        pretrained: whether weights are pretrained, or a function of the parameter's name; if
-            None, those of the base model are where the model was loaded from a checkpoint.
+        pretrained: whether weights are pretrained, the names of those that are, or a function of
+            the name; if None, those of the base model are where it was loaded from a checkpoint.
 
     Attributes:
         controller: the `LRController` of the last training, with its history; None before it.
@@ -119,7 +118,7 @@ class LRControllerCallback(TrainerCallback):  # type: ignore[misc]
         steps_per_action: int | None = None,
         z_max: float | None = None,
         z_init: InitialScale | None = None,
-        pretrained: bool | Callable[[str], bool] | None = None,
+        pretrained: bool | Collection[str] | Callable[[str], bool] | None = None,
     ) -> None:
         self.controller: LRController | None = None
         self._policy = policy
@@ -143,7 +142,7 @@ class LRControllerCallback(TrainerCallback):  # type: ignore[misc]
         pretrained = self._pretrained
         self.controller = LRController(
             model,
-            bare_optimizer(given["optimizer"]),
+            given["optimizer"],
             self._policy,
             total_steps=state.max_steps,
             steps_per_epoch=_steps_per_epoch(given.get("train_dataloader"), args),
@@ -196,12 +195,6 @@ class LRControllerCallback(TrainerCallback):  # type: ignore[misc]
                 "too, as resume_from_checkpoint), or begin anew."
             ) from error
         self.controller.load_state_dict(saved)
-
-
-def bare_optimizer(optimizer: Any) -> Optimizer:
-    """Return the torch optimizer inside accelerate's wrapper."""
-    inner: Optimizer = getattr(optimizer, "optimizer", optimizer)
-    return inner
 
 
 def _steps_per_epoch(loader: Any, args: TrainingArguments) -> float | None:

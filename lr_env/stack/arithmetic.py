@@ -152,16 +152,17 @@ class EagerArithmetic:
     def foresee(self, lanes: LaneTensors, rates: Tensor) -> tuple[Tensor, Tensor]:
         """Return direction `[n, L]` and raw statistics `[n, L, R]` of an update not made.
 
-        It is the last of `DRY_RUN` updates from the same weights by the same gradient; `rates
-        [n, L]` are those that it is thought to be made with.
+        It is the last of `DRY_RUN` updates from the same weights by the same gradient, weight
+        decay left out; `rates [n, L]` are those that it is thought to be made with.
         """
         one = torch.ones_like(rates[:, :1])
         spread = self.spread(rates)
         state = {name: own.clone() for name, own in lanes.state.items()}
+        optimizer = self._optimizer.without_decay()
         for step in range(1, DRY_RUN + 1):
             updated = lanes.flat.clone()
-            factors = self._optimizer.factors(step * one)
-            self._optimizer.update(updated, lanes.gradient.clone(), state, spread, factors)
+            factors = optimizer.factors(step * one)
+            optimizer.update(updated, lanes.gradient.clone(), state, spread, factors)
         direction = self.direction_rms(updated - lanes.flat, rates)
         first = self._optimizer.factors(one)
         return direction, self.read(lanes._replace(direction=direction), first)

@@ -6,7 +6,9 @@ import torch
 from torch import Tensor
 
 from lr_env import decisions
-from lr_env.observation import FEATURES, Memory, Signals, features, remember
+from lr_env.action import Envelope, Scope
+from lr_env.look import look
+from lr_env.observation import FEATURES, Memory, Signals
 from lr_env.stack.trainings import Trainings
 
 
@@ -18,9 +20,9 @@ class Observer:
         latest: observations `[N, L, F]`; replaced and never written to, since callers keep it.
     """
 
-    def __init__(self, trainings: Trainings, z_max: float) -> None:
+    def __init__(self, trainings: Trainings, envelope: Envelope) -> None:
         self._trainings = trainings
-        self._z_max = z_max
+        self._envelope = envelope
         num, layers = trainings.raw.shape[:2]
         self.memory = Memory.empty((num,), layers, trainings.raw)
         self.latest = trainings.raw.new_zeros((num, layers, len(FEATURES)))
@@ -30,13 +32,18 @@ class Observer:
         empty = Memory.empty((len(rows),), self.latest.shape[1], self.latest)
         self.memory = self.memory.put(rows, empty)
 
-    def look(self, rows: Tensor, z: Tensor) -> Tensor:
-        """Observe the lanes in `rows` at their scales in `z` `[N, L]`; return `latest`."""
-        signals = self._signals(rows, z)
-        memory = remember(self.memory.take(rows), signals)
-        self.memory = self.memory.put(rows, memory)
+    def look(self, rows: Tensor, z: Tensor, scope: Scope) -> Tensor:
+        """Observe the lanes in `rows` at their scales in `z` `[N, L]`; return `latest`.
+
+        Scales and `scope` of layers that begin are written into both.
+        """
+        memory, signals = self.memory.take(rows), self._signals(rows, z)
+        sight = look(memory, signals, scope.take(rows), self._envelope, self._trainings.table)
+        self.memory = self.memory.put(rows, sight.memory)
+        scope.put(rows, sight.scope)
+        z[rows] = sight.z
         self.latest = self.latest.clone()
-        self.latest[rows] = features(memory, signals, self._trainings.table)
+        self.latest[rows] = sight.observation
         return self.latest
 
     def _signals(self, rows: Tensor, z: Tensor) -> Signals:
@@ -55,7 +62,7 @@ class Observer:
             base_lr=lanes.rates(z)[rows].unsqueeze(1).expand(-1, z.shape[1]),
             reference_lr=lanes.reference(z)[rows].unsqueeze(1).expand(-1, z.shape[1]),
             z=z[rows],
-            z_max=torch.full_like(epochs, self._z_max),
+            z_max=torch.full_like(epochs, self._envelope.z_max),
             epochs=torch.where(lanes.sees_epochs[rows], epochs, unknown),
             validation_loss=torch.where(
                 lanes.sees_validation[rows], own.validation_loss[rows], unknown

@@ -27,6 +27,10 @@ class StackedOptimizer(ABC):
     def __init__(self, arguments: Mapping[str, Any]) -> None:
         self.arguments = dict(arguments)
 
+    def without_decay(self) -> StackedOptimizer:
+        """Return the same rule without weight decay."""
+        return type(self)({**self.arguments, "weight_decay": 0.0})
+
     def init(self, like: Tensor) -> State:
         """Return the state before the first update."""
         return {name: torch.zeros_like(like) for name in self.slots}

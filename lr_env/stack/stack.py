@@ -37,7 +37,7 @@ class Stack:
         self.num = num
         self.settings = settings
         self._trainings = Trainings(task, num, settings)
-        self._observer = Observer(self._trainings, settings.envelope.z_max)
+        self._observer = Observer(self._trainings, settings.envelope)
         self.layers = self._trainings.layers
         self._z = self._trainings.raw.new_zeros((num, len(self.layers)))
         self._scope = Scope.unknown(self._z, settings.envelope.z_max)
@@ -113,14 +113,9 @@ class Stack:
         for lane, seed in enumerate(seeds or ()):
             if mask[lane] and seed is not None:
                 self._trainings.lanes.seed(lane, seed)
-        relative = self._trainings.begin(rows)
-        envelope = self.settings.envelope
-        pretrained = self._trainings.table.pretrained
-        total_steps = self._trainings.lanes.total_steps[rows]
-        self._scope.put(rows, envelope.begin(relative, pretrained, total_steps))
-        self._z[rows] = self._scope.start[rows]
+        self._trainings.begin(rows)
         self._observer.forget(rows)
-        return self._observer.look(rows, self._z)
+        return self._observer.look(rows, self._z, self._scope)
 
     def step(self, action: Tensor) -> Outcome:
         """Take one decision `[N, L]` in every lane; those that end begin anew at once."""
@@ -142,7 +137,7 @@ class Stack:
         diverged = own.advance(self._z.exp2(), active)
         after = self.potential
         seen = (active & ~diverged).nonzero().squeeze(1)
-        observation = self._observer.look(seen, self._z)
+        observation = self._observer.look(seen, self._z, self._scope)
         ended = diverged | (active & (own.lanes.step >= own.lanes.total_steps))
         gained = reward(before, after, self.settings.gamma, self.settings.reward_kind)
         gained = gained.masked_fill(~active, 0.0)

@@ -14,7 +14,6 @@ from lr_env.errors import InvalidArgumentError
 from lr_env.inner_loop import check_precision_and_batch, check_start, validation_batches
 from lr_env.instances import Instance
 from lr_env.layers import LayerTable, group_layers
-from lr_env.observation import relative_rates
 from lr_env.randomness import IsolatedTorchRandomness
 from lr_env.stack.arithmetic import EagerArithmetic, LaneArithmetic, LaneTensors
 from lr_env.stack.blocks import blocks_of
@@ -96,12 +95,8 @@ class Trainings:
         self.initial_loss = flat.new_ones(num)
         self.validation_loss = flat.new_ones(num)
 
-    def begin(self, rows: Tensor) -> Tensor:
-        """Begin fresh instances in `rows`; the other lanes are not touched.
-
-        Returns what the first update would change of each layer `[rows, L]`, relative to its
-        weights, at the nominal rate.
-        """
+    def begin(self, rows: Tensor) -> None:
+        """Begin fresh instances in `rows`; the other lanes are not touched."""
         for lane in rows.tolist():
             self._load(lane, self.lanes.draw(lane))
         if len(rows) == len(self.loss):
@@ -125,7 +120,7 @@ class Trainings:
         self.loss[rows] = losses
         self.initial_loss[rows] = initial
         self.validation_loss[rows] = initial
-        return self._foresee(rows)
+        self._foresee(rows)
 
     def advance(self, scales: Tensor, active: Tensor) -> Tensor:
         """Train the lanes of `active` `[N]` to their next decisions at `scales` `[N, L]`.
@@ -180,13 +175,12 @@ class Trainings:
             self._tensors.buffers[name][lane] = buffer
         self._data.load(lane, task, instance.seed)
 
-    def _foresee(self, rows: Tensor) -> Tensor:
-        """Find out what the first update would change; return it, relative to the weights."""
+    def _foresee(self, rows: Tensor) -> None:
+        """Find out what the first update would change."""
         nominal = self.lanes.reference(self.loss)[rows].unsqueeze(1).expand(-1, len(self.layers))
         direction, raw = self._eager.foresee(self._tensors.rows(rows), nominal)
         self._tensors.direction[rows] = direction
         self.raw[rows] = raw
-        return relative_rates(raw, direction, nominal, self.table)
 
     def _train(self, scales: Tensor, active: Tensor) -> tuple[Tensor, Tensor]:
         """Make the interval's updates; return mean training and validation losses `[N]`."""

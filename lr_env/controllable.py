@@ -1,0 +1,69 @@
+"""What a controller can be put to work on: the model, the optimizer, the process."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+import torch
+from torch import nn
+from torch.optim import LBFGS, Optimizer, Rprop
+
+from lr_env.errors import ModelError
+
+CLOSURES = (
+    "use an optimizer that steps from gradients alone, such as Adam or SGD, and call "
+    "loss.backward() before optimizer.step()."
+)
+
+
+def bare_model(model: nn.Module) -> nn.Module:
+    """Return the module that `torch.compile` wrapped, whose parameters have names of their own."""
+    inner = getattr(model, "_orig_mod", None)
+    return inner if isinstance(inner, nn.Module) else model
+
+
+def bare_optimizer(optimizer: Any) -> Optimizer:
+    """Return the torch optimizer inside accelerate's wrapper, which has no hooks of its own."""
+    if hasattr(optimizer, "_optimizer_step_pre_hooks"):
+        bare: Optimizer = optimizer
+        return bare
+    inner = getattr(optimizer, "optimizer", optimizer)
+    return inner if isinstance(inner, Optimizer) else optimizer
+
+
+def check_optimizer(optimizer: Optimizer) -> None:
+    """Raise ModelError for an optimizer whose steps no learning rate decides."""
+    name = type(optimizer).__name__
+    if not isinstance(optimizer, Optimizer):
+        raise ModelError(f"The optimizer is to be one of torch.optim's kind, not a {name}.")
+    closure = inspect.signature(type(optimizer).step).parameters.get("closure")
+    if isinstance(optimizer, LBFGS) or (
+        closure is not None and closure.default is inspect.Parameter.empty
+    ):
+        raise ModelError(f"{name} needs a closure and cannot be controlled: {CLOSURES}")
+    if isinstance(optimizer, Rprop):
+        raise ModelError(
+            "Rprop has step sizes of its own after the first step and cannot be controlled: use an "
+            "optimizer that keeps to its learning rate, such as Adam or SGD."
+        )
+
+
+def check_step(optimizer: Optimizer, arguments: tuple[Any, ...], named: dict[str, Any]) -> None:
+    """Raise ModelError for a step that computes its gradient within itself."""
+    given = [*(value for value in arguments if value is not optimizer), named.get("closure")]
+    if any(callable(value) for value in given):
+        raise ModelError(
+            f"optimizer.step was handed a closure, in which the gradient comes too late: {CLOSURES}"
+        )
+
+
+def check_processes() -> None:
+    """Raise ModelError where several processes train one model."""
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        count = torch.distributed.get_world_size()
+        if count > 1:
+            raise ModelError(
+                f"{count} processes train this model, and a controller in each of them would let "
+                "its copies drift apart: train in one process."
+            )
