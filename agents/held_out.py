@@ -6,7 +6,7 @@ from agents.workers import Workers
 from lr_env.held_out import held_out_suite
 from lr_env.meta_test import part_a
 from lr_env.policy import FrozenPolicy
-from lr_env.scoring import Comparison, compare
+from lr_env.scoring import SCORERS, Comparison, compare
 
 PICKING_SEED = 20_000_003
 REPORTING_SEED = 30_000_001
@@ -30,10 +30,9 @@ class HeldOut:
         return sum(float(lanes.mean()) for lanes in own) / len(own)
 
     def report(self, policy: FrozenPolicy) -> Comparison:
-        """Return `policy` next to doing nothing and to random actions, on the held-out suite."""
+        """Return `policy` next to its rivals (`scoring.SCORERS`), on the held-out suite."""
         suite = held_out_suite(REPORTING_LANES)
-        results = [
-            self._workers.score(kind, policy, suite, REPORTING_SEED)
-            for kind in ("policy", "identity", "random")
-        ]
-        return compare([entry.name for entry in suite], *results)
+        results = {
+            kind: self._workers.score(kind, policy, suite, REPORTING_SEED) for kind in SCORERS
+        }
+        return compare([entry.name for entry in suite], results)

@@ -28,6 +28,13 @@ from lr_env.policy import FrozenPolicy
 from lr_env.provenance import code_revision, command_line
 from lr_env.scoring import Comparison
 
+RIVALS = {
+    "start": "zero actions (the policy's own start and schedule)",
+    "schedule": "the base schedule alone",
+    "random": "random actions",
+}
+"""What the policy is set beside when it is done, and what the table calls it."""
+
 
 def train(given: TrainConfig) -> FrozenPolicy:
     """Run one meta-training, or go on with one; return the best policy, as exported."""
@@ -120,11 +127,10 @@ def _table(result: Comparison) -> Table:
     for column in ("", "mean", "policy minus it, 95 % interval"):
         table.add_column(column)
     table.add_row("policy", f"{result.policy:.3f}", "")
-    for name, mean, (gap, half) in (
-        ("untrained (base schedule alone)", result.identity, result.over_identity),
-        ("random actions", result.random, result.over_random),
-    ):
-        table.add_row(name, f"{mean:.3f}", f"{gap:+.3f} [{gap - half:+.3f}, {gap + half:+.3f}]")
+    for rival, name in RIVALS.items():
+        gap, half = result.over[rival]
+        interval = f"{gap:+.3f} [{gap - half:+.3f}, {gap + half:+.3f}]"
+        table.add_row(name, f"{result.rivals[rival]:.3f}", interval)
     return table
 
 

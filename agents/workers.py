@@ -18,12 +18,6 @@ from lr_env.policy import FrozenPolicy
 from lr_env.processes import Answer, Processes
 from lr_env.stack import Outcome, Stack
 
-SCORERS = {
-    "policy": scoring.score,
-    "identity": scoring.score_identity,
-    "random": scoring.score_random,
-}
-
 UNFIT = (
     AttributeError, EOFError, LookupError, OSError, RuntimeError, TypeError, UnpicklingError,
     ValueError,
@@ -165,7 +159,7 @@ def _values(stacks: list[Stack], plans: list[StackPlan], word: str, payload: Any
     if word == "score":
         kind, weights, card, suite, seed = payload
         tensors = {name: torch.from_numpy(array) for name, array in weights.items()}
-        return list(SCORERS[kind](FrozenPolicy(tensors, card), suite, seed))
+        return list(scoring.SCORERS[kind](FrozenPolicy(tensors, card), suite, seed))
     if word == "state":
         return [stack.state_dict() for stack in stacks]
     _load(stacks, payload)

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from experiments.defaults import DOCUMENTED_SEEDS
+from experiments.findings import join
 from lr_env.policy import FrozenPolicy
 from lr_env.tasks import FamilyTask
 
@@ -15,6 +17,7 @@ def about_policy(policy: FrozenPolicy, task: str) -> dict[str, Any]:
     """Return what `policy` is and was trained on; None for what its card does not say.
 
     `saw_task`: whether meta-training drew from `task` itself; None where the card lists no tasks.
+    `developed_on`: tasks by whose validation data something of it was chosen.
     """
     card = policy.card
     config, trained = _mapping(card.get("config")), _mapping(card.get("trained"))
@@ -22,6 +25,8 @@ def about_policy(policy: FrozenPolicy, task: str) -> dict[str, Any]:
     tasks = [_mapping(entry) for entry in listed] if isinstance(listed, list) else []
     kinds = {str(_mapping(entry.get("spec")).get("architecture", "other")) for entry in tasks}
     names = {str(entry.get("name")) for entry in tasks}
+    known = card.get("developed_on")
+    developed = known if isinstance(known, list) else []
     return {
         "name": policy.name,
         "sha256": card["weights_sha256"],
@@ -33,6 +38,7 @@ def about_policy(policy: FrozenPolicy, task: str) -> dict[str, Any]:
         "kinds": sorted(kinds),
         "trainings": len(tasks),
         "saw_task": (task == FamilyTask.name or task in names) if tasks else None,
+        "developed_on": [own for own in developed if isinstance(own, str)],
     }
 
 
@@ -57,8 +63,15 @@ def policy_sentences(summary: dict[str, Any]) -> list[str]:
         False: f"{task} is not among them.",
         None: f"Whether {task} was among its trainings, its card does not tell.",
     }[policy["saw_task"]]
+    developed = policy["developed_on"]
+    looked_at = (
+        f" Settings of it were chosen by validation data of {join(developed)}: see the protocol."
+        if developed
+        else ""
+    )
     return [
-        f"The agent is the policy {policy['name']}, meta-trained {how}, then frozen. {saw}",
+        f"The agent is the policy {policy['name']}, meta-trained {how}, then frozen. "
+        f"{saw}{looked_at}",
         f"Its weights have the sha256 {policy['sha256']}.",
     ]
 
@@ -91,12 +104,18 @@ def protocol(summary: dict[str, Any]) -> list[str]:
         *_tuning(summary),
         "Seeds were fixed beforehand; nothing was stopped or repeated because of a result. "
         "The protocol is experiments/protocol.md.",
+        *_departures(summary),
     ]
     if summary["corrected_for_overlap"]:
         lines.append(
             "Splits of different seeds overlap: the differences' intervals and p values have the "
             "correction of Nadeau and Bengio (2003); intervals of single arms do not, and are too "
             "narrow."
+        )
+    else:
+        lines.append(
+            f"All seeds share the {summary['task']['sizes']['test']:,} test samples: intervals say "
+            "how training varies, not how other test data would turn out."
         )
     task = summary["task"]
     data = ", ".join(
@@ -107,9 +126,27 @@ def protocol(summary: dict[str, Any]) -> list[str]:
     return [*lines, f"Data: {data}."] if data else lines
 
 
+def _departures(summary: dict[str, Any]) -> list[str]:
+    """Return where the evaluation has less than the protocol asks of results to be published."""
+    asked = DOCUMENTED_SEEDS.get((summary["task"]["name"], summary["scale"]))
+    if asked is None or summary["recipe"] != "plan":
+        return []
+    lines = []
+    if summary["seeds"] < asked:
+        lines.append(
+            f"Less than the protocol asks for: {summary['seeds']} seeds in place of {asked}."
+        )
+    if not summary["tuning"]:
+        lines.append(
+            "Less than the protocol asks for: no arm was tuned, so that its second question, "
+            "against a tuned schedule, stays open here."
+        )
+    return lines
+
+
 def _tuning(summary: dict[str, Any]) -> list[str]:
     if not summary["tuning"]:
-        return ["No arm was tuned on this task, the agent included."]
+        return ["No arm was tuned for these runs."]
     found = next(iter(summary["tuning"].values()))
     return [
         f"Every tuned arm had {found['trials']} trials, on validation data and with seeds from "

@@ -127,7 +127,7 @@ def _against(summary: Summary, baselines: Sequence[str]) -> list[str]:
 
 def _word(row: dict[str, Any]) -> str:
     word = WORDS.get(row["verdict"], row["verdict"])
-    lost = row["verdict"] in ("better", "worse") and row["p_holm"] >= 0.05
+    lost = row["verdict"] == "better" and row["p_holm"] >= 0.05
     return f"{word} (not after Holm's correction)" if lost else word
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import lzma
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,24 +16,26 @@ FOLDERS = ("records", "tuning")
 """Of an evaluation: the runs that are reported, and the trials of tuned arms."""
 
 
-def pack(folder: Path) -> bytes:
-    """Return the records of the evaluation in `folder`: xz, a JSON object on each line.
+def pack(folder: Path, wanted: Mapping[str, str]) -> bytes:
+    """Return records of the evaluation in `folder`: xz, a JSON object on each line.
 
-    Equal files make equal bytes.
+    `wanted`: fingerprints by name, `records/adam-seed0` for instance. Equal files make equal bytes.
 
     Raises:
-        DataError: one of them is damaged.
+        DataError: one of them is missing, damaged or of other settings.
     """
-    paths = sorted(path for kind in FOLDERS for path in (folder / kind).rglob("*.json"))
     lines = []
-    for path in paths:
-        name = path.relative_to(folder).with_suffix("").as_posix()
-        try:
-            line = {"name": name, **json.loads(path.read_text(encoding="utf-8"))}
-        except (OSError, ValueError, TypeError) as error:
-            raise _damaged(path) from error
-        _check(line, path)
-        lines.append(json.dumps(line) + "\n")
+    for name, fingerprint in sorted(wanted.items()):
+        kind, _, own = name.partition("/")
+        file = RecordFile(folder / kind, own, fingerprint)
+        record = file.load()
+        if record is None:
+            raise DataError(
+                f"{file.path} is not the record that the report was made of: run the evaluation "
+                "again, which computes what is missing and writes the report anew."
+            )
+        line = {"name": name, "fingerprint": fingerprint, "sha256": digest(record)}
+        lines.append(json.dumps({**line, "record": record}) + "\n")
     return lzma.compress("".join(lines).encode(), preset=9)
 
 

@@ -16,6 +16,7 @@ from experiments.grid import complete
 from experiments.plan import Plan, make_plan
 from experiments.recipes import run_recipe
 from experiments.report import print_table, write_report
+from experiments.runs import RunSpec
 from experiments.summary import summarise
 from experiments.tuning import choose_rates, trial_specs
 from lr_env import files
@@ -41,7 +42,8 @@ def evaluate_task(plan: Plan, engine: Engine) -> dict[str, Any]:
     folder = files.ensure_folder(config.folder)
     provenance = describe_run(config.to_dict())
     files.write_json(folder / "run.json", provenance)
-    arms, tuning = _tune(plan, engine, console)
+    trials = trial_specs(config.parsed_arms, config.resolved_scale, plan.trial)
+    arms, tuning = _tune(plan, trials, engine, console)
     specs = [plan.spec(arm, seed) for seed in range(config.resolved_seeds) for arm in arms]
     records = complete(specs, run_recipe, plan.file, engine, console, plan.title)
     by_arm = {
@@ -58,6 +60,10 @@ def evaluate_task(plan: Plan, engine: Engine) -> dict[str, Any]:
         "tuning": tuning,
         "provenance": provenance,
         "date": datetime.now(UTC).strftime("%Y-%m-%d"),
+        "records": {
+            f"{file.folder.name}/{file.name}": file.fingerprint
+            for file in map(plan.file, [*trials, *specs])
+        },
         **summarise(arms, by_arm, plan.task),
     }
     write_report(folder, summary, by_arm)
@@ -66,10 +72,11 @@ def evaluate_task(plan: Plan, engine: Engine) -> dict[str, Any]:
     return summary
 
 
-def _tune(plan: Plan, engine: Engine, console: Console) -> tuple[list[Arm], dict[str, Any]]:
+def _tune(
+    plan: Plan, trials: list[RunSpec], engine: Engine, console: Console
+) -> tuple[list[Arm], dict[str, Any]]:
     """Return the arms, those that are tuned with the rates that their trials chose."""
     arms, scale = plan.config.parsed_arms, plan.config.resolved_scale
-    trials = trial_specs(arms, scale, plan.trial)
     if not trials:
         return arms, {}
     records = complete(trials, run_recipe, plan.file, engine, console, f"{plan.title}, tuning")

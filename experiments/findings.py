@@ -32,12 +32,15 @@ def losses(summary: Summary) -> list[str]:
 
 def count_verdicts(rows: list[dict[str, Any]]) -> str:
     """Return `better than 2 of 4 baselines (1 after Holm's correction), ...`."""
+    rows = [row for row in rows if not row["same_as"]]
     parts = []
     for verdict in ("better", "worse"):
         own = [row for row in rows if row["verdict"] == verdict]
         if own:
             held = sum(row["p_holm"] < 0.05 for row in own)
-            kept = "" if held == len(own) else f" ({held or 'none'} after Holm's correction)"
+            # What is lost stands as it is: a correction for many comparisons guards claims.
+            sure = verdict == "worse" or held == len(own)
+            kept = "" if sure else f" ({held or 'none'} after Holm's correction)"
             parts.append(f"{verdict} than {len(own)} of {len(rows)} baselines{kept}")
     equal = sum(row["verdict"] == "equal" for row in rows)
     if equal:
@@ -79,10 +82,9 @@ def join(names: Sequence[str]) -> str:
 
 
 def _by_agent(summary: Summary) -> dict[str, list[dict[str, Any]]]:
-    agents = dict.fromkeys(row["agent"] for row in summary["differences"])
-    return {
-        agent: [row for row in summary["differences"] if row["agent"] == agent] for agent in agents
-    }
+    rows = [row for row in summary["differences"] if not row["same_as"]]
+    agents = dict.fromkeys(row["agent"] for row in rows)
+    return {agent: [row for row in rows if row["agent"] == agent] for agent in agents}
 
 
 def _worse(agent: dict[str, Any], rows: list[dict[str, Any]], summary: Summary) -> list[str]:
@@ -95,8 +97,7 @@ def _worse(agent: dict[str, Any], rows: list[dict[str, Any]], summary: Summary) 
             continue
         found += [
             f"{agent['label']} is worse than {summary['arms'][row['baseline']]['label']} in test "
-            f"{metric}: {format_difference(row)}, p = {row['p_value']:.2g}, "
-            f"{row['p_holm']:.2g} after Holm's correction."
+            f"{metric}: {format_difference(row)}, p = {row['p_value']:.2g}."
             for row in own
         ]
     return found
@@ -105,11 +106,10 @@ def _worse(agent: dict[str, Any], rows: list[dict[str, Any]], summary: Summary) 
 def _worse_than_many(agent: dict[str, Any], rows: list[dict[str, Any]], summary: Summary) -> str:
     by_size = sorted(rows, key=lambda row: abs(row["interval"]["mean"]))
     labels = [summary["arms"][row["baseline"]]["label"] for row in rows]
-    held = sum(row["p_holm"] < 0.05 for row in rows)
     return (
         f"{agent['label']} is worse than {len(rows)} baselines in test {rows[0]['metric']}, from "
-        f"{format_difference(by_size[0])} to {format_difference(by_size[-1])}, "
-        f"{held or 'none'} of them after Holm's correction: {'; '.join(labels)}."
+        f"{format_difference(by_size[0])} to {format_difference(by_size[-1])}: "
+        f"{'; '.join(labels)}."
     )
 
 
@@ -167,8 +167,12 @@ def _later(agent: dict[str, Any], others: Sequence[dict[str, Any]]) -> list[str]
 
 
 def _cost(agent: dict[str, Any], others: list[dict[str, Any]]) -> list[str]:
-    """Return how much longer a sample takes, against the slowest and the fastest baseline."""
-    speeds = [other["samples_per_second"] for other in others if other["samples_per_second"] > 0]
+    """Return how much longer a sample takes than with the same optimizer alone."""
+    speeds = [
+        other["samples_per_second"]
+        for other in others
+        if other["samples_per_second"] > 0 and other["optimizer"] == agent["optimizer"]
+    ]
     own = agent["samples_per_second"]
     if not speeds or own <= 0 or min(speeds) <= own:
         return []

@@ -47,21 +47,32 @@ def publish(config: PublishConfig) -> Path:
         raise InvalidArgumentError(
             f"There is no report under {EVALUATIONS}: run `make eval` first."
         )
-    for folder in given:
-        if not (folder / SUMMARY).is_file():
-            raise InvalidArgumentError(f"{folder} has no report: finish its evaluation first.")
-    for folder in given:
-        _copy(folder, config.out / folder.name)
+    # Whatever is wrong with any of them is said before the first is replaced.
+    packed = {folder: _packed(folder) for folder in given}
+    for folder, records in packed.items():
+        # A path such as `.` has no name of its own.
+        _copy(folder, config.out / folder.resolve().name, records)
     page = config.out / "README.md"
     files.write_text(page, _page(config.out))
     Console().print(f"Published: {page}", soft_wrap=True)
     return page
 
 
-def _copy(folder: Path, target: Path) -> None:
+def _packed(folder: Path) -> bytes:
+    """Return the records behind the report in `folder`, which has to be whole."""
+    for name in KEPT:
+        if not (folder / name).is_file():
+            raise InvalidArgumentError(
+                f"{folder} has no report, or lacks its {name}: run the evaluation again, which "
+                "computes what is missing and writes the report anew."
+            )
+    summary = json.loads((folder / SUMMARY).read_text(encoding="utf-8"))
+    return pack(folder, summary.get("records", {}))
+
+
+def _copy(folder: Path, target: Path, records: bytes) -> None:
     """Put report, pictures and records of `folder` in the place of those that were there."""
     pictures = sorted(folder.glob("*.png"))
-    records = pack(folder)
 
     def fill(fresh: Path) -> None:
         for path in (*(folder / name for name in KEPT), *pictures):

@@ -15,6 +15,8 @@ from lr_env.randomness import numpy_generator
 
 CONFIDENCE = 0.95
 RESAMPLES = 9999
+FEWEST_FOR_IQM = 4
+"""Values of which a quarter can be cut off at either end."""
 Array = NDArray[np.float64]
 _ROUNDING = 1e-12
 """Spread relative to the numbers' size below which it is rounding, not variation."""
@@ -49,9 +51,19 @@ class PairedDifference:
 
 
 def mean_interval(values: Sequence[float]) -> Interval:
+    """Return the mean with its t interval; equal values have one of no width."""
+    sample = np.asarray(values, dtype=float)
+    mean = float(sample.mean())
+    if _is_rounding(float(np.ptp(sample)), sample):
+        return Interval(mean, mean, mean)
+    half = _t_half_width(len(sample)) * float(sample.std(ddof=1)) / math.sqrt(len(sample))
+    return Interval(mean, mean - half, mean + half)
+
+
+def bootstrap_interval(values: Sequence[float]) -> Interval:
     """Return the mean with its BCa bootstrap interval (Efron 1987), seeded.
 
-    Equal values have an interval of no width.
+    Of normal values it covers the mean in 74 % of samples of three and 89 % of samples of ten.
     """
     sample = np.asarray(values, dtype=float)
     mean = float(sample.mean())
@@ -120,7 +132,7 @@ def paired_difference(
     """
     first, second = np.asarray(own, dtype=float), np.asarray(other, dtype=float)
     gaps = first - second
-    resampled = mean_interval(gaps.tolist()), iqm_interval(gaps.tolist())
+    resampled = bootstrap_interval(gaps.tolist()), iqm_interval(gaps.tolist())
     count = len(gaps)
     mean = float(gaps.mean())
     variance = float(gaps.var(ddof=1)) * (1.0 / count + (test_share or 0.0))
@@ -130,7 +142,7 @@ def paired_difference(
         sign_test = 1.0 if _is_rounding(abs(mean), sizes) else 0.5 ** (count - 1)
         return PairedDifference(Interval(mean, mean, mean), *resampled, sign_test, improved)
     error = math.sqrt(variance)
-    half = float(stats.t.ppf(0.5 + CONFIDENCE / 2, count - 1)) * error
+    half = _t_half_width(count) * error
     p_value = 2.0 * float(stats.t.sf(abs(mean) / error, count - 1))
     interval = Interval(mean, mean - half, mean + half)
     return PairedDifference(interval, *resampled, p_value, improved)
@@ -145,6 +157,10 @@ def holm(p_values: Sequence[float]) -> list[float]:
         largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[int(index)]))
         adjusted[index] = largest
     return [float(value) for value in adjusted]
+
+
+def _t_half_width(count: int) -> float:
+    return float(stats.t.ppf(0.5 + CONFIDENCE / 2, count - 1))
 
 
 def _is_rounding(spread: float, values: Array) -> bool:

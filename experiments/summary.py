@@ -14,6 +14,8 @@ from experiments.convergence import (
 )
 from experiments.records import Record
 from experiments.statistics import (
+    FEWEST_FOR_IQM,
+    Interval,
     holm,
     iqm_interval,
     mean_interval,
@@ -56,13 +58,16 @@ def _arm(
         known = [value for value in values if value is not None]
         whole = len(known) == len(values)
         test[name] = (
-            {**asdict(mean_interval(known)), "iqm": asdict(iqm_interval(known))} if whole else None
+            {**asdict(mean_interval(known)), "iqm": _iqm(iqm_interval(known), known)}
+            if whole
+            else None
         )
     return {
         "label": arm.label,
         "description": arm.description,
         "is_agent": arm.is_agent,
         "method": arm.method_name,
+        "optimizer": arm.method.optimizer,
         "lr": arm.lr,
         "tuned": arm.tuned,
         "runs": len(records),
@@ -74,6 +79,10 @@ def _arm(
         "samples_per_second": _mean(records, "samples_per_second"),
         "trainer": _trainer(records),
     }
+
+
+def _iqm(interval: Interval, values: Sequence[float]) -> dict[str, float] | None:
+    return asdict(interval) if len(values) >= FEWEST_FOR_IQM else None
 
 
 def _mean(records: Sequence[Record], name: str) -> float:
@@ -124,15 +133,29 @@ def _differences(
     names: Sequence[str],
     share: float | None,
 ) -> list[dict[str, Any]]:
-    """Return every agent minus every baseline; p values adjusted within agent and metric."""
-    found = []
+    """Return every agent minus every baseline; p values adjusted within agent and metric.
+
+    A tuned arm that came to another's rate has the same runs: it is adjusted with the other, and
+    `same_as` names it.
+    """
+    baselines = rivals(arms)
+    twins = {
+        arm.name: next(other.name for other in baselines if other.settled == arm.settled)
+        for arm in baselines
+    }
+    found: list[dict[str, Any]] = []
     for agent in (arm for arm in arms if arm.is_agent):
         for name in names:
-            rows = [_difference(agent, baseline, name, records, share) for baseline in rivals(arms)]
-            known = [row for row in rows if row["p_value"] is not None]
+            rows = {arm.name: _difference(agent, arm, name, records, share) for arm in baselines}
+            known = [
+                row for own, row in rows.items() if row["p_value"] is not None and twins[own] == own
+            ]
             for row, value in zip(known, holm([r["p_value"] for r in known]), strict=True):
                 row["p_holm"] = value
-            found += rows
+            for own, row in rows.items():
+                row["p_holm"] = rows[twins[own]]["p_holm"]
+                row["same_as"] = None if twins[own] == own else twins[own]
+            found += rows.values()
     return found
 
 
@@ -152,7 +175,7 @@ def _difference(
         **row,
         "interval": asdict(difference.interval),
         "bootstrap": asdict(difference.bootstrap),
-        "iqm": asdict(difference.iqm),
+        "iqm": _iqm(difference.iqm, own),
         "p_value": difference.p_value,
         "p_holm": None,
         "probability_of_improvement": difference.probability_of_improvement,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 
 import torch
@@ -33,19 +33,17 @@ class Comparison:
     """A policy's final potentials -log(loss / initial loss), higher is better, and rivals'.
 
     Attributes:
-        policy, identity, random: means over the suite's entries; `identity` is the base
-            schedule left alone, `random` draws uniform actions.
-        over_identity, over_random: mean paired differences with the half-width of their 95 %
+        policy: mean over the suite's entries.
+        rivals: the same of each rival.
+        over: mean paired differences, policy minus rival, with the half-width of their 95 %
             intervals (normal approximation over paired trainings, entries weighted equally).
         entries: the policy's mean by entry.
         trainings: number of paired trainings.
     """
 
     policy: float
-    identity: float
-    random: float
-    over_identity: tuple[float, float]
-    over_random: tuple[float, float]
+    rivals: dict[str, float]
+    over: dict[str, tuple[float, float]]
     entries: dict[str, float]
     trainings: int
 
@@ -78,14 +76,17 @@ def score(policy: FrozenPolicy, entries: Sequence[Entry], seed: int) -> list[Ten
     ]
 
 
-def score_identity(policy: FrozenPolicy, entries: Sequence[Entry], seed: int) -> list[Tensor]:
-    """Return what the base schedules reach alone."""
+def score_start(policy: FrozenPolicy, entries: Sequence[Entry], seed: int) -> list[Tensor]:
+    """Return what zero actions reach: the policy's own start and schedule, and nothing learned."""
     return [
-        final_potentials(
-            _inside(entry, policy, "zero"), lambda seen: seen.new_zeros(seen.shape[:-1]), seed
-        )
+        final_potentials(_inside(entry, policy, policy.envelope.z_init), _zero, seed)
         for entry in entries
     ]
+
+
+def score_schedule(policy: FrozenPolicy, entries: Sequence[Entry], seed: int) -> list[Tensor]:
+    """Return what the base schedules reach alone."""
+    return [final_potentials(_inside(entry, policy, "zero"), _zero, seed) for entry in entries]
 
 
 def score_random(policy: FrozenPolicy, entries: Sequence[Entry], seed: int) -> list[Tensor]:
@@ -98,27 +99,39 @@ def score_random(policy: FrozenPolicy, entries: Sequence[Entry], seed: int) -> l
     ]
 
 
+def _zero(observation: Tensor) -> Tensor:
+    return observation.new_zeros(observation.shape[:-1])
+
+
 def _random_act(seed: int, entry: Entry) -> Act:
     # A generator for each entry: processes that share a suite out draw what one process would.
     generator = torch_generator(seed, "random policy", entry.name)
     return lambda seen: 2.0 * torch.rand(seen.shape[:-1], generator=generator) - 1.0
 
 
-def compare(
-    names: Sequence[str],
-    policy: Sequence[Tensor],
-    identity: Sequence[Tensor],
-    random: Sequence[Tensor],
-) -> Comparison:
-    """Return means and paired differences of final potentials, one tensor for each entry."""
+SCORERS = {
+    "policy": score,
+    "start": score_start,
+    "schedule": score_schedule,
+    "random": score_random,
+}
+"""The policy and its rivals, by name."""
+
+
+def compare(names: Sequence[str], potentials: Mapping[str, Sequence[Tensor]]) -> Comparison:
+    """Return means and paired differences of final potentials.
+
+    `potentials`: by name of a scorer, `policy` among them, one tensor for each of the entries
+    `names`.
+    """
+    own = potentials["policy"]
+    rivals = {name: other for name, other in potentials.items() if name != "policy"}
     return Comparison(
-        policy=_mean(policy),
-        identity=_mean(identity),
-        random=_mean(random),
-        over_identity=_difference(policy, identity),
-        over_random=_difference(policy, random),
-        entries={name: float(own.mean()) for name, own in zip(names, policy, strict=True)},
-        trainings=sum(len(own) for own in policy),
+        policy=_mean(own),
+        rivals={name: _mean(other) for name, other in rivals.items()},
+        over={name: _difference(own, other) for name, other in rivals.items()},
+        entries={name: float(mine.mean()) for name, mine in zip(names, own, strict=True)},
+        trainings=sum(len(mine) for mine in own),
     )
 
 

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from experiments.archive import ARCHIVE, pack, unpack
+from experiments import archive
+from experiments.archive import ARCHIVE, unpack
 from experiments.records import RecordFile, digest
 from experiments.restore import RestoreConfig, restore
 from lr_env.errors import DataError, InvalidArgumentError
@@ -26,6 +27,10 @@ def evaluation(folder: Path) -> Path:
         kind, _, own = name.partition("/")
         RecordFile(folder / kind, own, "f").save(record)
     return folder
+
+
+def pack(folder: Path) -> bytes:
+    return archive.pack(folder, dict.fromkeys(RECORDS, "f"))
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -103,6 +108,17 @@ def test_a_damaged_record_is_not_published(tmp_path: Path) -> None:
     path = folder / "records" / "adam-seed0.json"
     path.write_text(path.read_text().replace('"seed": 0', '"seed": 5'))
     with pytest.raises(DataError, match=r"adam-seed0\.json"):
+        pack(folder)
+
+
+def test_records_that_the_report_was_not_made_of_are_left_out(tmp_path: Path) -> None:
+    folder = evaluation(tmp_path / "toy")
+    RecordFile(folder / "records", "adam-seed7", "f").save({"seed": 7})
+    path = tmp_path / ARCHIVE
+    path.write_bytes(pack(folder))
+    assert unpack(path, tmp_path / "back") == (3, 0)
+    RecordFile(folder / "records", "adam-seed0", "of another policy").save({"seed": 0})
+    with pytest.raises(DataError, match="is not the record"):
         pack(folder)
 
 

@@ -43,6 +43,22 @@ def test_where_it_loses(policy: FrozenPolicy) -> None:
     ]
 
 
+def test_a_tuned_arm_with_the_runs_of_another_counts_once(policy: FrozenPolicy) -> None:
+    def own(arm: str, seed: int) -> Record:
+        return agent_behind("adam" if arm == "adam@best" else arm, seed)
+
+    alone, _ = make(policy, own, "adam adam-cosine agent")
+    # Tuned arms of `make` come to 0.003.
+    summary, _ = make(policy, own, "adam@0.003 adam@best adam-cosine agent")
+    (worse,) = [row for row in summary["differences"] if row["same_as"]][:1]
+    assert (worse["baseline"], worse["same_as"]) == ("adam@best", "adam@0.003")
+    by_name = {(row["baseline"], row["metric"]): row["p_holm"] for row in summary["differences"]}
+    for row in alone["differences"]:
+        name = "adam@best" if row["baseline"] == "adam" else row["baseline"]
+        assert by_name[name, row["metric"]] == row["p_holm"]
+    assert any("of 2 baselines" in line for line in in_short(summary))
+
+
 def test_many_losses_in_one_metric_are_one_sentence(policy: FrozenPolicy) -> None:
     arms = "adam adam-cosine adam-linear adam-onecycle adam-wsd adam-plateau agent"
     summary, _ = make(policy, agent_behind, arms)

@@ -27,7 +27,7 @@ def _finished(folder: Path, accuracy: float) -> Path:
         },
         "scale": "quick", "seeds": 3, "device": "cpu", "date": "2026-11-25", "policy": None,
         "target_accuracy": 0.8, "arms": {"adam": arm, "agent": agent},
-        "provenance": {"command": "run it"},
+        "provenance": {"command": "run it"}, "records": {"records/adam-seed0": "f"},
     }  # fmt: skip
     folder.mkdir(parents=True)
     (folder / "summary.json").write_text(json.dumps(summary))
@@ -61,9 +61,29 @@ def test_what_was_published_before_stays_and_what_is_given_again_is_replaced(
 
 
 def test_an_evaluation_that_is_not_finished_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InvalidArgumentError, match="finish its evaluation"):
+    with pytest.raises(InvalidArgumentError, match="run the evaluation again"):
         publish(PublishConfig((tmp_path,), tmp_path / "results"))
     assert not (tmp_path / "results").exists()
+
+
+def test_a_folder_by_the_name_of_a_point_replaces_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "results"
+    one, other = _finished(tmp_path / "one", 0.7), _finished(tmp_path / "other", 0.9)
+    publish(PublishConfig((one,), out))
+    monkeypatch.chdir(other)
+    publish(PublishConfig((Path(),), out))
+    assert {path.name for path in out.iterdir()} == {"README.md", "one", "other"}
+
+
+def test_a_report_that_is_not_whole_replaces_none(tmp_path: Path) -> None:
+    out = tmp_path / "results"
+    one, other = _finished(tmp_path / "one", 0.7), _finished(tmp_path / "other", 0.9)
+    (other / "runs.csv").unlink()
+    with pytest.raises(InvalidArgumentError, match=r"runs\.csv"):
+        publish(PublishConfig((one, other), out))
+    assert not out.exists()
 
 
 def test_nothing_to_publish(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,6 +14,8 @@ from experiments.convergence import (
     summarise_convergence,
 )
 from experiments.statistics import (
+    Interval,
+    bootstrap_interval,
     holm,
     interquartile_mean,
     iqm_interval,
@@ -76,10 +78,25 @@ def test_equal_is_an_interval_within_the_margin(margin: float, said: str) -> Non
     assert verdict(difference, higher_is_better=True) == "undecided"
 
 
+@pytest.mark.parametrize("count", [3, 10])
+def test_t_intervals_cover_with_few_values_where_the_bootstrap_does_not(count: int) -> None:
+    draws = np.random.default_rng(5).normal(2.0, 1.0, (400, count))
+
+    def coverage(intervals: list[Interval]) -> float:
+        return float(np.mean([own.low <= 2.0 <= own.high for own in intervals]))
+
+    assert coverage([mean_interval(list(row)) for row in draws]) > 0.92
+    own = mean_interval(list(draws[0]))
+    by_scipy = stats.ttest_1samp(draws[0], 0.0).confidence_interval(0.95)
+    assert (own.low, own.high) == pytest.approx((by_scipy.low, by_scipy.high))
+    if count == 3:
+        assert coverage([bootstrap_interval(list(row)) for row in draws[:100]]) < 0.85
+
+
 def test_bootstrap_interval_is_seeded_and_covers() -> None:
     draws = np.random.default_rng(3).normal(2.0, 1.0, (60, 12))
-    intervals = [mean_interval(list(row)) for row in draws]
-    assert intervals[0] == mean_interval(list(draws[0]))
+    intervals = [bootstrap_interval(list(row)) for row in draws]
+    assert intervals[0] == bootstrap_interval(list(draws[0]))
     assert sum(i.low <= 2.0 <= i.high for i in intervals) >= 50
     assert all(i.low < i.mean < i.high for i in intervals)
 
@@ -125,7 +142,7 @@ def test_interquartile_interval_is_seeded_and_around_its_mean() -> None:
 def test_paired_differences_have_bootstrap_intervals_too() -> None:
     difference = paired_difference(OWN, OTHER, higher_is_better=True)
     gaps = [a - b for a, b in zip(OWN, OTHER, strict=True)]
-    assert difference.bootstrap == mean_interval(gaps)
+    assert difference.bootstrap == bootstrap_interval(gaps)
     assert difference.iqm.mean == pytest.approx((0.02 + 0.04) / 2)
     assert difference.bootstrap.low > difference.interval.low
 

@@ -12,7 +12,7 @@ from lr_env.meta_test.models import HalvingMaximum, build_network
 from lr_env.meta_test.spec import MetaTestSpec
 from lr_env.meta_test.suite import PART_A, PART_B, MetaTestEntry
 from lr_env.randomness import IsolatedTorchRandomness
-from lr_env.scoring import score_identity
+from lr_env.scoring import score_schedule
 from lr_env.tasks.family import family_specs
 from lr_env.tasks.family.data import GENERATORS
 from lr_env.tasks.family.models import UnfoldedConv2d
@@ -134,7 +134,7 @@ def test_convolution_and_pooling_by_views_are_torchs() -> None:
 
 def test_part_a_scores_policies_as_meta_training_does() -> None:
     entries = [entry for entry in part_a() if entry.name == "a-wide-mlp"]
-    (potentials,) = score_identity(make_policy(), entries, 5)
+    (potentials,) = score_schedule(make_policy(), entries, 5)
     low, high = potentials[0], potentials[2]
     assert len(potentials) == entries[0].lanes == 12
     assert low == pytest.approx(0.0, abs=0.05)  # nothing is learned from a rate of 1e-5

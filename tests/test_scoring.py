@@ -13,8 +13,9 @@ from lr_env.scoring import (
     compare,
     final_potentials,
     score,
-    score_identity,
     score_random,
+    score_schedule,
+    score_start,
 )
 from lr_env.stack import StackSettings
 from tests.toys import ToyTask
@@ -38,17 +39,25 @@ def test_raising_a_rate_far_too_low_beats_leaving_it() -> None:
     entries = [_entry()]
     raising = _constant_policy(0.5)
     own = score(raising, entries, 1)
-    identity = score_identity(raising, entries, 1)
-    result = compare(["toy"], own, identity, score_random(raising, entries, 1))
-    gap, half = result.over_identity
+    rivals = {"schedule": score_schedule, "random": score_random}
+    result = compare(
+        ["toy"], {"policy": own} | {k: rival(raising, entries, 1) for k, rival in rivals.items()}
+    )
+    gap, half = result.over["schedule"]
     assert gap - half > 0.1
-    assert result.policy == pytest.approx(result.identity + gap)
+    assert result.policy == pytest.approx(result.rivals["schedule"] + gap)
     assert result.trainings == 6
 
 
-def test_identity_is_the_zero_policy_and_the_same_seed_the_same_trainings() -> None:
+def test_zero_actions_have_the_policy_s_start_and_the_schedule_has_none() -> None:
+    entries, zero = [_entry((1e-4, 1e-2))], _constant_policy(0.0, "cautious")
+    assert torch.equal(score(zero, entries, 2)[0], score_start(zero, entries, 2)[0])
+    assert not torch.equal(score(zero, entries, 2)[0], score_schedule(zero, entries, 2)[0])
+
+
+def test_the_schedule_is_the_zero_policy_and_the_same_seed_the_same_trainings() -> None:
     entries, zero = [_entry((1e-4, 1e-2))], _constant_policy(0.0)
-    assert torch.equal(score(zero, entries, 2)[0], score_identity(zero, entries, 2)[0])
+    assert torch.equal(score(zero, entries, 2)[0], score_schedule(zero, entries, 2)[0])
     again = final_potentials(entries[0], lambda seen: seen.new_zeros(seen.shape[:-1]), 2)
     assert torch.equal(again, score(zero, entries, 2)[0])
     assert not torch.equal(again, score(zero, entries, 3)[0])
