@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 from rich.console import Console
+from scipy import stats
 from torch import Tensor
 
 from agents.config import PPOConfig, TrainConfig
@@ -53,6 +54,12 @@ VARIANTS: dict[str, dict[str, Any]] = {
 }
 """What is changed, by name. The first after the reference is the test declared in advance."""
 
+FEWEST_SEEDS = 3
+"""Meta-trainings of a variant that an interval can be made of."""
+NOTE = (
+    "Means over equal trainings. One meta-training differs from the next by more than many variants "
+    "do: an interval, over meta-trainings, is given where there are at least three of each."
+)
 SUITES = ("part A of the meta-test suite", "the family's held-out suite")
 
 
@@ -142,14 +149,20 @@ def _table(scores: dict[str, list[list[Tensor]]]) -> str:
         lines.append(f"| {name} | " + " | ".join(cells if name != REFERENCE else [
             cell if turn % 2 == 0 else "" for turn, cell in enumerate(cells)
         ]) + " |")  # fmt: skip
-    return "\n".join(lines) + "\n"
+    return "\n".join([*lines, "", NOTE]) + "\n"
 
 
 def _difference(gaps: Tensor) -> str:
-    """Return mean and 95 % interval (normal, over trainings; seeds averaged) of `[seeds, n]`."""
-    own = gaps.mean(0)
-    half = 1.96 * float(own.std()) / math.sqrt(len(own))
-    mean = float(own.mean())
+    """Return the mean of `[seeds, n]`, with its 95 % t interval over seeds where there are three.
+
+    Trainings are equal for all variants; what varies is what a meta-training comes to.
+    """
+    by_seed = gaps.mean(1)
+    mean = float(by_seed.mean())
+    if len(by_seed) < FEWEST_SEEDS:
+        return f"{mean:+.3f}"
+    error = float(by_seed.std()) / math.sqrt(len(by_seed))
+    half = float(stats.t.ppf(0.975, len(by_seed) - 1)) * error
     return f"{mean:+.3f} [{mean - half:+.3f}, {mean + half:+.3f}]"
 
 

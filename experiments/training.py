@@ -115,8 +115,6 @@ def _train(training: Training, report: Report) -> int | None:
                 training.seconds += time.perf_counter() - started
                 _read(training, step / training.steps_per_epoch)
                 started = time.perf_counter()
-        if training.scheduler is not None:
-            training.scheduler.after_epoch(lambda: _judge(training, "validation")["loss"])
     training.seconds += time.perf_counter() - started
     return None
 
@@ -144,6 +142,9 @@ def _read(training: Training, epochs: float) -> None:
     training.losses.clear()
     metrics = {name: finite(value) for name, value in _judge(training, "validation").items()}
     training.points.append({"epochs": epochs, "train_loss": finite(train), **metrics})
+    loss = metrics["loss"]
+    if training.scheduler is not None and loss is not None:
+        training.scheduler.after_reading(loss)
 
 
 def _judge(training: Training, split: Any) -> dict[str, float]:

@@ -41,12 +41,20 @@ def test_finished_runs_are_not_repeated_and_differences_are_paired(
     )
     config = AblationConfig(("residual actions",), (42, 43), 300, tmp_path)
     table = ablate(config)
-    assert "| residual actions | 0.250 | -0.250 [-0.250, -0.250] |" in table
+    # Two meta-trainings make no interval.
+    assert "| residual actions | 0.250 | -0.250 | 0.250 | -0.250 |" in table
     assert len(begun) == 4
     assert ablate(config) == table
     assert len(begun) == 4
     with pytest.raises(InvalidArgumentError, match="other settings"):
         ablate(AblationConfig(("residual actions",), (42, 43), 400, tmp_path))
+
+
+def test_intervals_are_over_meta_trainings() -> None:
+    trainings = torch.linspace(-1.0, 1.0, 20)
+    gaps = torch.stack([trainings + own for own in (0.1, 0.2, 0.3)])
+    # t quantile 4.303, deviation 0.1, three seeds: what trainings differ by does not enter.
+    assert ablation._difference(gaps) == "+0.200 [-0.048, +0.448]"
 
 
 def test_a_variant_that_there_is_not() -> None:

@@ -124,13 +124,13 @@ def test_greedy_raises_the_rate_while_the_loss_falls() -> None:
     assert optimizer.param_groups[0]["lr"] < raised
 
 
-def test_a_plateau_is_seen_at_the_end_of_epochs() -> None:
+def test_a_plateau_is_seen_at_readings() -> None:
     (arm,) = parse_arms("adam-plateau")
     optimizer = build_optimizer(arm, nn.Linear(2, 2))
     scheduler = build_scheduler(arm, optimizer, 100)
     assert scheduler is not None
-    for _ in range(7):
-        scheduler.after_epoch(lambda: 1.0)
+    for _ in range(4):
+        scheduler.after_reading(1.0)
     assert optimizer.param_groups[0]["lr"] == pytest.approx(1e-4)
 
 

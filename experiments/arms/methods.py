@@ -7,14 +7,15 @@ from typing import Literal
 
 from lr_env.action import InitialScale
 
-PLATEAU_PATIENCE = 5
+PLATEAU_PATIENCE = 2
+"""Readings without progress, a tenth of the budget, that are put up with."""
 GREEDY_RANGE = 100.0
 LAYER_DECAY = 0.9
 HYPERGRADIENT_LR = 1e-7
 """What Baydin et al. (2018) used with Adam on their multilayer perceptron."""
 
 OptimizerName = Literal["adam", "schedule-free", "prodigy", "adam-hd", "trainer"]
-Schedule = Literal["constant", "cosine", "linear", "wsd", "onecycle", "plateau", "greedy"]
+Schedule = Literal["constant", "cosine", "linear", "wsd", "onecycle", "reduce-on-plateau", "greedy"]
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ METHODS: dict[str, Method] = {
     "adam-linear": Method("Adam, warm-up and linear", "linear", tuned_as="adam-linear"),
     "adam-onecycle": Method("Adam, one-cycle", "onecycle", tuned_as="adam-onecycle"),
     "adam-wsd": Method("Adam, warm-up-stable-decay", "wsd", tuned_as="adam-wsd"),
-    "adam-plateau": Method("Adam, plateau", "plateau", tuned_as="adam-plateau"),
+    "adam-plateau": Method("Adam, plateau", "reduce-on-plateau", tuned_as="adam-plateau"),
     "adam-greedy": Method(
         "Adam, GreedyLR", "greedy", tuned_as="adam-greedy", package="transformers"
     ),
@@ -105,8 +106,8 @@ SCHEDULE_WORDS: dict[Schedule, str] = {
     "linear": "linear warm-up over a tenth of the steps, linear decay to zero",
     "wsd": "linear warm-up over a tenth of the steps, constant, linear decay over the last fifth",
     "onecycle": "the peak of one cycle with torch's settings (OneCycleLR)",
-    "plateau": f"a tenth of it whenever the validation loss has not fallen for {PLATEAU_PATIENCE} "
-    "epochs (ReduceLROnPlateau)",
+    "reduce-on-plateau": "a tenth of it whenever the validation loss has not fallen for "
+    f"{PLATEAU_PATIENCE} of the 20 readings (ReduceLROnPlateau)",
     "greedy": "raised and lowered by 5 % as the training loss falls or rises, smoothed over 50 "
     f"steps, within a factor of {GREEDY_RANGE:g} either way (transformers' GreedyLR)",
 }

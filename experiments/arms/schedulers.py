@@ -1,8 +1,7 @@
-"""The scheduler of an arm: told of every step's loss and every epoch's validation loss."""
+"""The scheduler of an arm: told of every step's loss and every reading of validation data."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Protocol
 
 from torch.optim import Optimizer
@@ -20,8 +19,8 @@ class Scheduler(Protocol):
     def after_step(self, loss: float) -> None:
         """Take note of an optimizer step, and of the training loss that it was made on."""
 
-    def after_epoch(self, validation_loss: Callable[[], float]) -> None:
-        """Take note of a pass over the data; `validation_loss()` reads the validation data."""
+    def after_reading(self, validation_loss: float) -> None:
+        """Take note of one of the readings of the validation data."""
 
 
 class Planned:
@@ -34,22 +33,22 @@ class Planned:
         """Go on by one step."""
         self._scheduler.step()
 
-    def after_epoch(self, validation_loss: Callable[[], float]) -> None:
+    def after_reading(self, validation_loss: float) -> None:
         """Do nothing: the schedule counts steps."""
 
 
 class Plateau:
-    """ReduceLROnPlateau, on the validation loss of every epoch."""
+    """ReduceLROnPlateau, on the validation loss of every reading."""
 
     def __init__(self, optimizer: Optimizer) -> None:
         self._scheduler = ReduceLROnPlateau(optimizer, factor=0.1, patience=PLATEAU_PATIENCE)
 
     def after_step(self, loss: float) -> None:
-        """Do nothing: epochs count."""
+        """Do nothing: readings count."""
 
-    def after_epoch(self, validation_loss: Callable[[], float]) -> None:
+    def after_reading(self, validation_loss: float) -> None:
         """Lower the rate if the validation loss has stopped falling."""
-        self._scheduler.step(validation_loss())
+        self._scheduler.step(validation_loss)
 
 
 class Greedy:
@@ -74,7 +73,7 @@ class Greedy:
         """Raise the rate while the loss falls, lower it while it does not."""
         self._scheduler.step(loss)
 
-    def after_epoch(self, validation_loss: Callable[[], float]) -> None:
+    def after_reading(self, validation_loss: float) -> None:
         """Do nothing: steps count."""
 
 
@@ -83,7 +82,7 @@ def build_scheduler(arm: Arm, optimizer: Optimizer, total_steps: int) -> Schedul
     name = arm.method.schedule
     if name == "constant":
         return None
-    if name == "plateau":
+    if name == "reduce-on-plateau":
         return Plateau(optimizer)
     if name == "greedy":
         return Greedy(arm, optimizer)
