@@ -57,8 +57,8 @@ VARIANTS: dict[str, dict[str, Any]] = {
 FEWEST_SEEDS = 3
 """Meta-trainings of a variant that an interval can be made of."""
 NOTE = (
-    "Means over equal trainings. One meta-training differs from the next by more than many variants "
-    "do: an interval, over meta-trainings, is given where there are at least three of each."
+    "Means over equal trainings. One meta-training differs from the next by more than many "
+    "variants do: an interval, over meta-trainings, is given where there are at least three."
 )
 SUITES = ("part A of the meta-test suite", "the family's held-out suite")
 
