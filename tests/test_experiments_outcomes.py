@@ -1,8 +1,8 @@
 """What runs come to. Records are reused by their settings, so that code may not change it unsaid.
 
 Where one of these numbers moves by more than rounding does, on purpose, raise `FORMAT` in
-experiments/runs.py: records made before are then made anew. `python -m tests.test_experiments_outcomes`
-prints the numbers of today's code.
+experiments/runs.py: records made before are then made anew. This file, run as a module, prints the
+numbers of today's code.
 """
 
 from __future__ import annotations
