@@ -132,6 +132,7 @@ class LRController:
         self._model = model
         self._optimizer = optimizer
         self._void = False
+        self._depth = 0
         self._warned: set[str] = set()
         _CONTROLLED.add(optimizer)
         self._handles = [
@@ -155,6 +156,7 @@ class LRController:
 
         With gradient accumulation, call it for every mini-batch of the step.
         """
+        self._depth = 0  # of a step that failed
         # Past the budget nothing is decided any more, and losses would only pile up.
         if self._instruments.step < self._instruments.total_steps:
             self._instruments.record_loss(torch.as_tensor(loss))
@@ -208,6 +210,10 @@ class LRController:
         ]
 
     def _before_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
+        # An optimizer whose step calls that of its base class has both of them hooked.
+        self._depth += 1
+        if self._depth > 1:
+            return
         check_step(optimizer, args, kwargs)
         self._void = step_is_void(optimizer)
         if self._void:
@@ -221,7 +227,8 @@ class LRController:
         self._instruments.before_update()
 
     def _after_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
-        if not self._void:
+        self._depth -= 1
+        if self._depth == 0 and not self._void:
             self._instruments.after_update()
 
     def _decide(self) -> None:

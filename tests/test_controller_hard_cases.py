@@ -247,6 +247,29 @@ def test_an_optimizer_with_attributes_of_its_own_keeps_them() -> None:
     assert optimizer.made == [0, 1, 2, 3]
 
 
+class Halving(torch.optim.SGD):
+    """An optimizer whose step calls that of its base class: torch hooks both."""
+
+    def step(self, closure: Any = None) -> Any:
+        for group in self.param_groups:
+            group["lr"] *= 0.5
+        found = super().step(closure)
+        for group in self.param_groups:
+            group["lr"] *= 2.0
+        return found
+
+
+def test_a_step_within_a_step_is_one() -> None:
+    torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=0.1)  # whose class is hooked from now on
+    model = build_toy_model()
+    optimizer = Halving(model.parameters(), 0.01)
+    controller = control(model, optimizer)
+    advance(model, optimizer, controller, 0, 6)
+    assert controller._instruments.step == 6
+    assert [own.step for own in controller.history] == [0, 1, 2, 4]
+    assert optimizer.param_groups[0]["lr"] == 0.01
+
+
 def test_accelerate_s_wrapper_is_taken_off() -> None:
     class Wrapper:
         def __init__(self, optimizer: Optimizer) -> None:
