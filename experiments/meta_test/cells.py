@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from importlib.metadata import version
 from typing import Any, Literal
 
 from experiments.arms.lr_star import lr_star
@@ -13,10 +12,11 @@ from lr_env.meta_test import SUITE_VERSION, MetaTestEntry
 from lr_env.meta_test.models import parameters_of
 from lr_env.meta_test.suite import CONTROL_RATES, TUNING_SEEDS
 from lr_env.policy import FrozenPolicy
+from lr_env.provenance import package_versions
 from lr_env.randomness import derive_seed
 from lr_env.tasks.family import FamilySpec, family_specs
 
-FORMAT = 1
+FORMAT = 2
 """Of the records; another one makes all that was finished before be run again."""
 
 Use = Literal["report", "tuning"]
@@ -125,7 +125,7 @@ def fingerprint(job: MetaTestJob, policy: FrozenPolicy | None) -> str:
         {
             "format": FORMAT,
             "suite": SUITE_VERSION,
-            "versions": {package: version(package) for package in ("lr-env", "torch")},
+            "versions": package_versions(("lr-env", "torch", "numpy")),
             "job": job.describe(),
             "policy": behaviour(policy),
         }

@@ -91,7 +91,8 @@ def _arm(cell: Cell) -> tuple[StackSettings, Pilot]:
     if arm == "mean_scales":
         return replace(alone, envelope=anywhere), held_rates(_mean_of_others(cell.given))
     if arm == "replay":
-        begun = replace(anywhere, z_init=policy.envelope.z_init)
+        own = policy.envelope
+        begun = replace(anywhere, z_init=own.z_init, ceiling=own.ceiling)
         return replace(settings, envelope=begun), replay(cell.given)
     if arm == "start":
         return replace(alone, envelope=replace(policy.envelope, mode="incremental")), hold
