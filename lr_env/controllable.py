@@ -32,16 +32,21 @@ def bare_optimizer(optimizer: Any) -> Optimizer:
     return inner if isinstance(inner, Optimizer) else optimizer
 
 
-def check_optimizer(optimizer: Optimizer) -> None:
-    """Raise ModelError for an optimizer whose steps no learning rate decides."""
+def check_closure(optimizer: Optimizer) -> None:
+    """Raise ModelError for an optimizer that does not step from gradients alone."""
     name = type(optimizer).__name__
-    if not isinstance(optimizer, Optimizer):
-        raise ModelError(f"The optimizer is to be one of torch.optim's kind, not a {name}.")
     closure = inspect.signature(type(optimizer).step).parameters.get("closure")
     if isinstance(optimizer, LBFGS) or (
         closure is not None and closure.default is inspect.Parameter.empty
     ):
         raise ModelError(f"{name} needs a closure and cannot be controlled: {CLOSURES}")
+
+
+def check_optimizer(optimizer: Any) -> None:
+    """Raise ModelError for what is no optimizer, or one whose steps no learning rate decides."""
+    if not isinstance(optimizer, Optimizer):
+        name = type(optimizer).__name__
+        raise ModelError(f"The optimizer is to be one of torch.optim's kind, not a {name}.")
     if isinstance(optimizer, Rprop):
         raise ModelError(
             "Rprop has step sizes of its own after the first step and cannot be controlled: use an "

@@ -242,10 +242,10 @@ class LRController:
                 f"The training loss is {loss} near step {instruments.step}: go back to the last "
                 "checkpoint, and look for bad samples or numbers too large for the precision."
             )
-        if loss <= 0.0:
+        if loss < 0.0:
             self._warn(
                 "sign",
-                "The training loss is not above zero, where its logarithm says nothing: the policy "
+                "The training loss is below zero, where its logarithm says nothing: the policy "
                 "sees its course only if a constant is added to what observe() is handed.",
             )
         self._look_for_strangers()

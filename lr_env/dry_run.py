@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from lr_env.errors import ModelError
-from lr_env.gradients import pending_gradient
+from lr_env.gradients import unscaled
 from lr_env.rates import nominal_rate
 from lr_env.statistics import DRY_RUN
 
@@ -34,7 +34,7 @@ def dry_run(optimizer: Optimizer) -> Mapping[int, Tensor]:
     Raises:
         ModelError: the optimizer cannot make such an update.
     """
-    trained = {
+    trained: dict[int, Tensor] = {
         id(parameter): parameter
         for group in optimizer.param_groups
         for parameter in group["params"]
@@ -45,7 +45,9 @@ def dry_run(optimizer: Optimizer) -> Mapping[int, Tensor]:
         for key, parameter in trained.items()
     }
     for key, parameter in trained.items():
-        copies[key].grad = pending_gradient(parameter, optimizer).detach().clone()
+        if parameter.grad is not None:
+            # As it is: some optimizers step from sparse gradients alone.
+            copies[key].grad = unscaled(parameter.grad.detach(), optimizer).clone()
     try:
         double = _double(optimizer, copies)
         for _ in range(DRY_RUN):

@@ -13,13 +13,16 @@ def pending_gradient(parameter: Tensor, optimizer: Optimizer, *, scaled: bool = 
     A gradient scaler (`torch.amp.GradScaler`) leaves it to fused optimizers to divide by its scale,
     in place, while they step: `scaled` says that they have not yet.
     """
-    gradient = parameter.grad
-    if gradient is None:
+    if parameter.grad is None:
         return torch.zeros_like(parameter)
-    if gradient.is_sparse:
-        gradient = gradient.to_dense()
-    scale = getattr(optimizer, "grad_scale", None) if scaled else None
-    return gradient if scale is None else gradient / scale.to(gradient)
+    gradient = unscaled(parameter.grad, optimizer) if scaled else parameter.grad
+    return gradient.to_dense() if gradient.is_sparse else gradient
+
+
+def unscaled(gradient: Tensor, optimizer: Optimizer) -> Tensor:
+    """Return `gradient` without the scale that the optimizer is told to divide it by, if any."""
+    scale = getattr(optimizer, "grad_scale", None)
+    return gradient if scale is None else gradient / scale.to(gradient.device)
 
 
 def step_is_void(optimizer: Optimizer) -> bool:

@@ -14,6 +14,7 @@ from torch.optim import Optimizer
 
 from lr_env import decisions
 from lr_env.action import Envelope, Scope
+from lr_env.controllable import check_closure
 from lr_env.dry_run import dry_run
 from lr_env.errors import InvalidArgumentError, ModelError
 from lr_env.layers import Layer, LayerTable, group_layers
@@ -30,7 +31,8 @@ class Instruments:
     then `before_update`, the optimizer's step, `after_update`.
 
     Raises:
-        ModelError: no trainable parameters, or an optimizer that lacks some of them.
+        ModelError: no trainable parameters, an optimizer that lacks some of them, or one that
+            needs a closure.
         InvalidArgumentError: a horizon below 1.
     """
 
@@ -46,6 +48,7 @@ class Instruments:
         is_pretrained: Callable[[str], bool] = lambda name: False,
     ) -> None:
         decisions.check_horizon(total_steps, steps_per_action)
+        check_closure(optimizer)
         self.layers: tuple[Layer, ...] = group_layers(model, is_pretrained)
         self.envelope = envelope
         self.total_steps = total_steps

@@ -347,7 +347,7 @@ def test_losses_below_zero_are_said_to_be_unseen_once() -> None:
             controller.observe(loss)
             optimizer.step()
     assert len(caught) == 1
-    assert "above zero" in str(caught[0].message)
+    assert "below zero" in str(caught[0].message)
 
 
 def test_a_layer_that_is_thawed_later_is_said_to_be_out_of_control() -> None:
