@@ -135,6 +135,40 @@ def test_fingerprint_follows_data_budget_policy_and_format(
     assert fingerprint(SPEC, TASK, own) != print_
 
 
+def test_where_data_and_weights_lie_is_no_part_of_a_record(tmp_path: Path) -> None:
+    own = policy(tmp_path)
+    told = {**TASK, "model_hash": "abc", "source": "owner/name"}
+    print_ = fingerprint(SPEC, told, own)
+    moved = replace(SPEC, task_arguments={"data": "here", "model": "there"})
+    assert fingerprint(moved, {**told, "source": "folder"}, own) == print_
+    # A task that has no hash of its weights is known by their place alone.
+    known = {name: value for name, value in told.items() if name != "model_hash"}
+    assert fingerprint(moved, known, own) != fingerprint(SPEC, known, own)
+
+
+@pytest.mark.parametrize("package", ["torch", "numpy", "transformers"])
+def test_a_record_depends_on_versions_and_not_on_the_build_for_a_cpu(
+    package: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = policy(tmp_path)
+    print_ = fingerprint(SPEC, TASK, own)
+    known = runs.package_versions(runs.PACKAGES)
+
+    def pretend(found: str) -> None:
+        monkeypatch.setattr(runs, "version", lambda name: found if name == package else known[name])
+        monkeypatch.setattr(runs, "package_versions", lambda names: {**known, package: found})
+
+    pretend("0.0.1")
+    assert fingerprint(SPEC, TASK, own) != print_
+    if package == "torch":
+        pretend(known["torch"].partition("+")[0] + "+cu999")
+        assert fingerprint(SPEC, TASK, own) == print_
+        on_gpu = replace(SPEC, device="cuda")
+        built = fingerprint(on_gpu, TASK, own)
+        pretend(known["torch"].partition("+")[0] + "+cu998")
+        assert fingerprint(on_gpu, TASK, own) != built
+
+
 def test_a_new_policy_does_not_touch_the_baselines(tmp_path: Path) -> None:
     spec = replace(SPEC, arm=ADAM)
     first, second = policy(tmp_path), policy(tmp_path, seed=1)

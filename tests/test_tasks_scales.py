@@ -1,5 +1,7 @@
 """Scales: how many rows, drawn how, and that held-out rows stay held out."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -39,6 +41,16 @@ def test_every_row_is_taken_as_often_as_any_other() -> None:
         taken[stratified_subsets(labels, (10,), seed, "rows")[0]] += 1
     # Binomial with p = 1/4: 100 times each, deviation 8.7.
     assert np.abs(taken - 100).max() < 5 * 8.7
+
+
+def test_spent_test_rows_are_those_that_were_read_before() -> None:
+    before = draw_rows("toy", LABELS, recipe(200, 50, 30), 1)
+    after = draw_rows("toy", LABELS, replace(recipe(200, 50, 60), test_spent=30), 1)
+    assert len(after["test"]) == 60
+    assert not set(after["test"].tolist()) & set(before["test"].tolist())
+    assert torch.equal(after["train"], before["train"])
+    with pytest.raises(DataError, match="where this scale takes 121"):
+        draw_rows("toy", LABELS, replace(recipe(200, 50, 91), test_spent=30), 1)
 
 
 @pytest.mark.parametrize(
