@@ -112,7 +112,7 @@ def protocol(summary: dict[str, Any]) -> list[str]:
             "correction of Nadeau and Bengio (2003); intervals of single arms do not, and are too "
             "narrow."
         )
-    else:
+    elif isinstance(summary["task"].get("rows"), dict):
         lines.append(
             f"All seeds share the {summary['task']['sizes']['test']:,} test samples: intervals say "
             "how training varies, not how other test data would turn out."

@@ -67,7 +67,12 @@ def _packed(folder: Path) -> bytes:
                 "computes what is missing and writes the report anew."
             )
     summary = json.loads((folder / SUMMARY).read_text(encoding="utf-8"))
-    return pack(folder, summary.get("records", {}))
+    if not summary.get("records"):
+        raise InvalidArgumentError(
+            f"The report in {folder} does not name its records, as those of earlier versions: run "
+            "the evaluation again."
+        )
+    return pack(folder, summary["records"])
 
 
 def _copy(folder: Path, target: Path, records: bytes) -> None:

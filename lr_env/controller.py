@@ -211,25 +211,30 @@ class LRController:
 
     def _before_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
         # An optimizer whose step calls that of its base class has both of them hooked.
-        self._depth += 1
-        if self._depth > 1:
+        if self._depth > 0:
+            self._depth += 1
             return
         check_step(optimizer, args, kwargs)
         self._void = step_is_void(optimizer)
         if self._void:
             self._instruments.forget_losses()
-            return
+        else:
+            self._prepare()
+        self._depth = 1
+
+    def _after_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
+        self._depth -= 1
+        if self._depth == 0 and not self._void:
+            self._instruments.after_update()
+
+    def _prepare(self) -> None:
+        """Decide if it is time, and set the rates of the step that follows."""
         if self._instruments.decision_due:
             if self._instruments.step < self._instruments.total_steps:
                 self._decide()
             else:
                 self._warn_of_the_end()
         self._instruments.before_update()
-
-    def _after_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
-        self._depth -= 1
-        if self._depth == 0 and not self._void:
-            self._instruments.after_update()
 
     def _decide(self) -> None:
         instruments = self._instruments
@@ -284,4 +289,4 @@ class LRController:
     def _warn(self, about: str, message: str) -> None:
         if about not in self._warned:
             self._warned.add(about)
-            warnings.warn(message, stacklevel=4)
+            warnings.warn(message, stacklevel=5)

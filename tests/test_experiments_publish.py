@@ -77,6 +77,15 @@ def test_a_folder_by_the_name_of_a_point_replaces_nothing_else(
     assert {path.name for path in out.iterdir()} == {"README.md", "one", "other"}
 
 
+def test_a_report_that_names_no_records_is_refused(tmp_path: Path) -> None:
+    folder = _finished(tmp_path / "one", 0.7)
+    summary = json.loads((folder / "summary.json").read_text())
+    del summary["records"]
+    (folder / "summary.json").write_text(json.dumps(summary))
+    with pytest.raises(InvalidArgumentError, match="does not name its records"):
+        publish(PublishConfig((folder,), tmp_path / "results"))
+
+
 def test_a_report_that_is_not_whole_replaces_none(tmp_path: Path) -> None:
     out = tmp_path / "results"
     one, other = _finished(tmp_path / "one", 0.7), _finished(tmp_path / "other", 0.9)
