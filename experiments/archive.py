@@ -39,10 +39,11 @@ def pack(folder: Path, wanted: Mapping[str, str]) -> bytes:
     return lzma.compress("".join(lines).encode(), preset=9)
 
 
-def unpack(archive: Path, folder: Path) -> tuple[int, int]:
-    """Write the records of `archive` that `folder` has not; return how many are new, how many not.
+def unpack(archive: Path, folder: Path) -> tuple[int, int, int]:
+    """Write the records of `archive` that `folder` has not.
 
-    Whatever is in `folder` stays as it is. Whether a record is of today's settings is found out
+    Returns how many are new, how many were there, and in how many places another one stands:
+    whatever is in `folder` stays as it is. Whether a record is of today's settings is found out
     by the evaluation that reads it.
 
     Raises:
@@ -64,7 +65,8 @@ def unpack(archive: Path, folder: Path) -> tuple[int, int]:
     ]
     for file, record in fresh:
         file.save(record)
-    return len(fresh), len(files) - len(fresh)
+    same = sum(file.load() is not None for file in files) - len(fresh)
+    return len(fresh), same, len(files) - len(fresh) - same
 
 
 def _file_of(line: Any, archive: Path, folder: Path) -> RecordFile:

@@ -42,8 +42,14 @@ def restore(config: RestoreConfig) -> None:
     for folder in given:
         # A path such as `.` has no name of its own.
         target = config.out / folder.resolve().name
-        new, kept = unpack(folder / ARCHIVE, target)
-        Console().print(f"{target}: {new} records restored, {kept} were there.", highlight=False)
+        new, same, others = unpack(folder / ARCHIVE, target)
+        said = f"{target}: {new} records restored, {same} were there."
+        if others:
+            said += (
+                f" In {others} places other records stand, of other settings or damaged: move "
+                "them away to have the published ones."
+            )
+        Console().print(said, highlight=False)
 
 
 def main() -> int:

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.optim import LBFGS, Optimizer, Rprop
+from torch.optim import Optimizer, Rprop
 
 from lr_env.errors import ModelError
 
@@ -36,9 +36,7 @@ def check_closure(optimizer: Optimizer) -> None:
     """Raise ModelError for an optimizer that does not step from gradients alone."""
     name = type(optimizer).__name__
     closure = inspect.signature(type(optimizer).step).parameters.get("closure")
-    if isinstance(optimizer, LBFGS) or (
-        closure is not None and closure.default is inspect.Parameter.empty
-    ):
+    if closure is not None and closure.default is inspect.Parameter.empty:
         raise ModelError(f"{name} needs a closure and cannot be controlled: {CLOSURES}")
 
 

@@ -34,26 +34,15 @@ def dry_run(optimizer: Optimizer) -> Mapping[int, Tensor]:
     Raises:
         ModelError: the optimizer cannot make such an update.
     """
-    trained: dict[int, Tensor] = {
-        id(parameter): parameter
-        for group in optimizer.param_groups
-        for parameter in group["params"]
-        if parameter.grad is not None
-    }
-    copies = {
-        key: nn.Parameter(parameter.detach().clone(), parameter.requires_grad)
-        for key, parameter in trained.items()
-    }
-    for key, parameter in trained.items():
-        if parameter.grad is not None:
-            # As it is: some optimizers step from sparse gradients alone.
-            copies[key].grad = unscaled(parameter.grad.detach(), optimizer).clone()
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    pairs = [(own, _twin(own, optimizer)) for own in parameters if own.grad is not None]
+    copies = {id(own): twin for own, twin in pairs}
     try:
         double = _double(optimizer, copies)
         for _ in range(DRY_RUN):
             with torch.no_grad():
-                for key, twin in copies.items():
-                    twin.copy_(trained[key])
+                for own, twin in pairs:
+                    twin.copy_(own)
             double.step()
     except torch.cuda.OutOfMemoryError:
         raise
@@ -64,6 +53,14 @@ def dry_run(optimizer: Optimizer) -> Mapping[int, Tensor]:
             "another optimizer."
         ) from error
     return {key: twin.detach() for key, twin in copies.items()}
+
+
+def _twin(parameter: Tensor, optimizer: Optimizer) -> nn.Parameter:
+    twin = nn.Parameter(parameter.detach().clone(), parameter.requires_grad)
+    if parameter.grad is not None:
+        # As it is: some optimizers step from sparse gradients alone.
+        twin.grad = unscaled(parameter.grad.detach(), optimizer).clone()
+    return twin
 
 
 def _double(optimizer: Optimizer, copies: Mapping[int, nn.Parameter]) -> Optimizer:

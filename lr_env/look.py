@@ -21,7 +21,7 @@ class Sight:
 
     Attributes:
         memory: with this decision in it.
-        scope: where layers started, and how far actions reach.
+        scope: where layers started, and how far actions reach; the same object where none begins.
         z: log2 scales `[..., L]`, those of layers that begin at their starts.
         observation: `[..., L, F]`.
     """

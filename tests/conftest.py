@@ -79,3 +79,12 @@ def policy(tmp_path: Path) -> FrozenPolicy:
     """A policy of random weights, with the card of one that was saved."""
     make_policy().save(tmp_path / "policy")
     return FrozenPolicy.load(tmp_path / "policy")
+
+
+@pytest.fixture
+def seeded_globally() -> Iterator[None]:
+    """A seed for torch's global generator, and its state given back."""
+    state = torch.get_rng_state()
+    torch.manual_seed(0)
+    yield
+    torch.set_rng_state(state)

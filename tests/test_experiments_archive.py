@@ -53,7 +53,8 @@ def test_what_is_packed_comes_back_to_the_byte(tmp_path: Path) -> None:
     folder = evaluation(tmp_path / "toy")
     archive = tmp_path / ARCHIVE
     archive.write_bytes(pack(folder))
-    assert unpack(archive, tmp_path / "back") == (3, 0)
+    assert unpack(archive, tmp_path / "back") == (3, 0, 0)
+    assert unpack(archive, tmp_path / "back") == (0, 3, 0)
     assert contents(tmp_path / "back") == contents(folder)
     assert pack(tmp_path / "back") == archive.read_bytes()
 
@@ -63,7 +64,7 @@ def test_what_is_there_stays(tmp_path: Path) -> None:
     archive.write_bytes(pack(evaluation(tmp_path / "toy")))
     own = RecordFile(tmp_path / "back" / "records", "adam-seed0", "newer")
     own.save({"seed": 0, "loss": 7.0})
-    assert unpack(archive, tmp_path / "back") == (2, 1)
+    assert unpack(archive, tmp_path / "back") == (2, 0, 1)
     assert own.load() == {"seed": 0, "loss": 7.0}
 
 
@@ -116,7 +117,7 @@ def test_records_that_the_report_was_not_made_of_are_left_out(tmp_path: Path) ->
     RecordFile(folder / "records", "adam-seed7", "f").save({"seed": 7})
     path = tmp_path / ARCHIVE
     path.write_bytes(pack(folder))
-    assert unpack(path, tmp_path / "back") == (3, 0)
+    assert unpack(path, tmp_path / "back") == (3, 0, 0)
     RecordFile(folder / "records", "adam-seed0", "of another policy").save({"seed": 0})
     with pytest.raises(DataError, match="is not the record"):
         pack(folder)

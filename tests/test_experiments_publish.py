@@ -48,7 +48,7 @@ def test_what_was_published_before_stays_and_what_is_given_again_is_replaced(
     page = publish(PublishConfig((one, other), out)).read_text()
     names = {path.name for path in (out / "one").iterdir()}
     assert names == {"report.md", "summary.json", "runs.csv", "records.jsonl.xz", "rates.png"}
-    assert unpack(out / "one" / "records.jsonl.xz", tmp_path / "back") == (1, 0)
+    assert unpack(out / "one" / "records.jsonl.xz", tmp_path / "back") == (1, 0, 0)
     assert page.count("## toy, scale quick") == 2
     assert "3,000 training" in page
     assert (

@@ -37,11 +37,12 @@ class Observer:
 
         Scales and `scope` of layers that begin are written into both.
         """
-        memory, signals = self.memory.take(rows), self._signals(rows, z)
-        sight = look(memory, signals, scope.take(rows), self._envelope, self._trainings.table)
+        memory, own = self.memory.take(rows), scope.take(rows)
+        sight = look(memory, self._signals(rows, z), own, self._envelope, self._trainings.table)
         self.memory = self.memory.put(rows, sight.memory)
-        scope.put(rows, sight.scope)
-        z[rows] = sight.z
+        if sight.scope is not own:  # seldom, at beginnings
+            scope.put(rows, sight.scope)
+            z[rows] = sight.z
         self.latest = self.latest.clone()
         self.latest[rows] = sight.observation
         return self.latest
