@@ -22,7 +22,7 @@ from experiments.records import Record
 
 # Okabe and Ito's colours, which people with any colour vision tell apart.
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#8C8C8C", "#F0E442")
-AGENT_COLOURS = ("#D55E00", "#000000", "#7B2D8E", "#A50026", "#5C4033")
+AGENT_COLOURS = ("#D55E00", "#000000", "#7B2D8E", "#A50026", "#5C4033", "#FF6FB5", "#B8860B")
 DASHES = ("--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)))
 MANY_LAYERS = 24
 MANY_PAIRS = 30

@@ -13,6 +13,7 @@ from rich.console import Console
 
 from experiments.about import scale_sentence
 from experiments.findings import losses
+from experiments.plots import arm_colours
 from experiments.report import print_table, write_report
 from lr_env.policy import FrozenPolicy
 from tests.reports import Record, agent_behind, make, record
@@ -37,6 +38,13 @@ class Page(HTMLParser):
 
     def handle_data(self, data: str) -> None:
         self.words += data.split()
+
+
+def test_agents_from_many_rates_have_colours_of_their_own(policy: FrozenPolicy) -> None:
+    rates = ("1e-5", "1e-4", "0.01", "0.1")
+    names = ["adam", "agent", *(f"agent@{rate}" for rate in rates), "agent-narrow"]
+    summary, _ = make(policy, agent_behind, " ".join(names))
+    assert len(set(arm_colours(summary["arms"]).values())) == len(names)
 
 
 def test_every_run_has_a_row_of_its_own(tmp_path: Path, policy: FrozenPolicy) -> None:
