@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from experiments.defaults import DOCUMENTED_SEEDS
-from experiments.findings import join
+from experiments.arms import parse_arms
+from experiments.defaults import DOCUMENTED_SEEDS, default_arms
+from experiments.findings import format_seeds, join
 from lr_env.policy import FrozenPolicy
 from lr_env.tasks import FamilyTask
 
@@ -86,7 +87,7 @@ def scale_sentence(summary: dict[str, Any]) -> str:
         rows = ", ".join(f"{count} {split}" for split, count in task["sizes"].items())
     recipe = "" if summary["recipe"] == "plan" else f", recipe {summary['recipe']}"
     return (
-        f"Scale {summary['scale']}{recipe}: {budget}, {summary['seeds']} paired seeds, on "
+        f"Scale {summary['scale']}{recipe}: {budget}, {format_seeds(summary)}, on "
         f"{summary['device']}; samples: {rows}."
     )
 
@@ -132,10 +133,11 @@ def _departures(summary: dict[str, Any]) -> list[str]:
     if asked is None or summary["recipe"] != "plan":
         return []
     lines = []
-    if summary["seeds"] < asked:
-        lines.append(
-            f"Less than the protocol asks for: {summary['seeds']} seeds in place of {asked}."
-        )
+    # Of arms beyond the defaults it asks for the fewest that an evaluation can have.
+    default = parse_arms(" ".join(default_arms(summary["task"]["name"], summary["recipe"])))
+    runs = [summary["arms"][arm.name]["runs"] for arm in default if arm.name in summary["arms"]]
+    if runs and min(runs) < asked:
+        lines.append(f"Less than the protocol asks for: {min(runs)} seeds in place of {asked}.")
     if not summary["tuning"]:
         lines.append(
             "Less than the protocol asks for: no arm was tuned, so that its second question, "

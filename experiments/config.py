@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from experiments.arms import Arm, parse_arms
+from experiments.arms import Arm, parse_seeds
 from experiments.defaults import (
     ALL,
     FEWEST_SEEDS,
@@ -41,7 +41,8 @@ class EvaluateConfig:
     policy: str = DEFAULT_POLICY
     """Shipped policy by name, or the path of a policy folder."""
     arms: tuple[str, ...] = ()
-    """Methods, apart by spaces or commas; `name@0.01` starts elsewhere, `name@best` is tuned."""
+    """Methods, apart by spaces or commas; `name@0.01` starts elsewhere, `name@best` is tuned,
+    `name:3` has three seeds whatever the others have."""
     recipe: Recipe = "plan"
     """plan: our loop; hf-warmup: Hugging Face's Trainer with linear warm-up, on text."""
     epochs: int | None = None
@@ -64,10 +65,11 @@ class EvaluateConfig:
     """local: processes; ray: a cluster started here, or the one that RAY_ADDRESS names."""
 
     def __post_init__(self) -> None:
-        if self.seeds is not None and self.seeds < FEWEST_SEEDS:
-            raise InvalidArgumentError(
-                f"seeds must be at least {FEWEST_SEEDS}, not {self.seeds}: fewer give no interval."
-            )
+        for seeds in (self.seeds, *self._grid.values()):
+            if seeds is not None and seeds < FEWEST_SEEDS:
+                raise InvalidArgumentError(
+                    f"seeds must be at least {FEWEST_SEEDS}, not {seeds}: fewer give no interval."
+                )
         for name in ("epochs", "batch_size", "workers"):
             value = getattr(self, name)
             if value is not None and value <= 0:
@@ -107,14 +109,19 @@ class EvaluateConfig:
         return self.scale or default_scale(self.task, device_here())
 
     @property
-    def resolved_seeds(self) -> int:
-        """The number of seeds, the task's own if it was not given."""
-        return self.seeds or default_seeds(self.task, self.resolved_scale)
-
-    @property
     def parsed_arms(self) -> list[Arm]:
         """The arms in the order given."""
-        return parse_arms(" ".join(self.arms or default_arms(self.task, self.recipe)))
+        return list(self._grid)
+
+    @property
+    def seeds_by_arm(self) -> dict[str, int]:
+        """The number of seeds by the arm's name, the task's own where none was given."""
+        default = self.seeds or default_seeds(self.task, self.resolved_scale)
+        return {arm.name: seeds or default for arm, seeds in self._grid.items()}
+
+    @property
+    def _grid(self) -> dict[Arm, int | None]:
+        return parse_seeds(" ".join(self.arms or default_arms(self.task, self.recipe)))
 
     @property
     def task_arguments(self) -> dict[str, Any]:

@@ -38,17 +38,18 @@ def summarise_convergence(times: Sequence[float | None]) -> dict[str, Any]:
 def compare_convergence(
     own: Sequence[float | None], other: Sequence[float | None], test_share: float | None = None
 ) -> dict[str, Any]:
-    """Return how two arms' times compare, paired by seed.
+    """Return how two arms' times compare, paired by seed: those that both of them have.
 
     Seeds in which one of them never got there are counted, not compared. `speedup` is the
     geometric mean of the other's time over one's own; `interval` that of the mean difference in
     epochs (None with fewer than three pairs), `test_share` its correction for overlapping splits.
     """
-    pairs = [(a, b) for a, b in zip(own, other, strict=True) if a is not None and b is not None]
+    both = list(zip(own, other, strict=False))
+    pairs = [(a, b) for a, b in both if a is not None and b is not None]
     found: dict[str, Any] = {
         "both": len(pairs),
-        "only_own": sum(a is not None and b is None for a, b in zip(own, other, strict=True)),
-        "only_other": sum(a is None and b is not None for a, b in zip(own, other, strict=True)),
+        "only_own": sum(a is not None and b is None for a, b in both),
+        "only_other": sum(a is None and b is not None for a, b in both),
         "speedup": None,
         "interval": None,
         "p_value": None,

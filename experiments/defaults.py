@@ -26,7 +26,7 @@ DOCUMENTED_SEEDS = {
     ("titanic", "paper"): TITANIC_PAPER_SEEDS, ("cifar10", "quick"): 10, ("sst2", "quick"): 5,
     ("imdb", "quick"): 5,
 }  # fmt: skip
-"""How many the protocol asks for where results are published."""
+"""How many the protocol asks for of the default arms where results are published."""
 
 RATES = (1e-5, 3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1)
 """The grid of `name@best`: half decades."""

@@ -44,7 +44,13 @@ def evaluate_task(plan: Plan, engine: Engine) -> dict[str, Any]:
     files.write_json(folder / "run.json", provenance)
     trials = trial_specs(config.parsed_arms, config.resolved_scale, plan.trial)
     arms, tuning = _tune(plan, trials, engine, console)
-    specs = [plan.spec(arm, seed) for seed in range(config.resolved_seeds) for arm in arms]
+    seeds = config.seeds_by_arm
+    specs = [
+        plan.spec(arm, seed)
+        for seed in range(max(seeds.values()))
+        for arm in arms
+        if seed < seeds[arm.name]
+    ]
     records = complete(specs, run_recipe, plan.file, engine, console, plan.title)
     by_arm = {
         arm.name: [record for spec, record in records.items() if spec.arm == arm.settled]
@@ -55,7 +61,7 @@ def evaluate_task(plan: Plan, engine: Engine) -> dict[str, Any]:
         "scale": config.resolved_scale,
         "recipe": config.recipe,
         "device": engine.device,
-        "seeds": config.resolved_seeds,
+        "seeds": max(seeds.values()),
         "policy": about_policy(plan.policy, config.task) if plan.policy else None,
         "tuning": tuning,
         "provenance": provenance,

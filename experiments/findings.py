@@ -51,6 +51,13 @@ def count_verdicts(rows: list[dict[str, Any]]) -> str:
     return ", ".join(parts)
 
 
+def format_seeds(summary: Summary) -> str:
+    """Return how many paired seeds there are, from the fewest of an arm to the most."""
+    fewest = min(arm["runs"] for arm in summary["arms"].values())
+    most = max(arm["runs"] for arm in summary["arms"].values())
+    return f"{fewest} paired seeds" if fewest == most else f"{fewest} to {most} paired seeds"
+
+
 def format_interval(interval: dict[str, float] | None) -> str:
     """Return a mean with its interval, or that there is none."""
     if interval is None:
@@ -149,7 +156,7 @@ def _later(agent: dict[str, Any], others: Sequence[dict[str, Any]]) -> list[str]
         rival = other["convergence"]
         if (own["median_epochs"] or math.inf) > (rival["median_epochs"] or math.inf):
             later.append(f"{other['label']} ({rival['median_epochs']:.1f})")
-        elif own["reached"] < rival["reached"]:
+        elif own["reached"] / own["runs"] < rival["reached"] / rival["runs"]:
             missed.append(f"{other['label']} ({rival['runs'] - rival['reached']})")
     found = []
     if later:

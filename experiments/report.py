@@ -83,7 +83,7 @@ def print_table(summary: dict[str, Any], console: Console) -> None:
     metrics = summary["metrics"][: (TERMINAL_WIDTH - 20 - longest) // METRIC_WIDTH]
     table = Table(
         title=f"{summary['task']['name']}, scale {summary['scale']}: test data, "
-        f"{summary['seeds']} paired seeds",
+        + findings.format_seeds(summary),
         caption="means and 95 % intervals",
         box=rich.box.SIMPLE_HEAD,
         pad_edge=False,
@@ -159,6 +159,8 @@ def render(template: str, about: dict[str, Any]) -> str:
         lstrip_blocks=True,
     )
     environment.filters.update(
-        interval=findings.format_interval, convergence=findings.format_convergence
+        interval=findings.format_interval,
+        convergence=findings.format_convergence,
+        seeds=findings.format_seeds,
     )
     return environment.get_template(template).render(**about)

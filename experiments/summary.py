@@ -162,10 +162,12 @@ def _differences(
 def _difference(
     agent: Arm, baseline: Arm, name: str, records: dict[str, list[Record]], share: float | None
 ) -> dict[str, Any]:
-    own, other = (
-        [record["test"].get(name) for record in records[arm.name]] for arm in (agent, baseline)
-    )
-    row: dict[str, Any] = {"agent": agent.name, "baseline": baseline.name, "metric": name}
+    # Seeds count from 0 in every arm: those of both are the first ones.
+    pairs = list(zip(records[agent.name], records[baseline.name], strict=False))
+    own, other = ([pair[side]["test"].get(name) for pair in pairs] for side in (0, 1))
+    row: dict[str, Any] = {
+        "agent": agent.name, "baseline": baseline.name, "metric": name, "pairs": len(pairs),
+    }  # fmt: skip
     if None in own or None in other:
         # A run whose test loss is not finite has no difference; the table of arms counts it.
         return {**row, "interval": None, "p_value": None, "p_holm": None, "verdict": "not finite"}

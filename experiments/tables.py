@@ -49,7 +49,9 @@ def differences_table(
                 if (row["agent"], row["baseline"]) == (agent, baseline)
             ]  # fmt: skip
             if rows:
-                name = Cell(arms[agent]["label"], (f"minus {arms[baseline]['label']}",))
+                few = {row["pairs"] for row in rows} - {summary["seeds"]}
+                over = tuple(f"over {count} seeds" for count in few)
+                name = Cell(arms[agent]["label"], (f"minus {arms[baseline]['label']}", *over))
                 table.rows.append([name, *(difference_cell(row) for row in rows)])
     return table if table.rows else None
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from experiments.about import about_policy
@@ -42,10 +42,14 @@ class Toy(ToyTask):
 
 
 def make(
-    policy: FrozenPolicy | None, own: Callable[[str, int], Record], arms: str = "adam agent"
+    policy: FrozenPolicy | None,
+    own: Callable[[str, int], Record],
+    arms: str = "adam agent",
+    counts: Mapping[str, int] | None = None,
 ) -> tuple[dict[str, Any], dict[str, list[Record]]]:
     parsed = [arm.at(0.003) if arm.tuned else arm for arm in parse_arms(arms)]
-    records = {arm.name: [own(arm.name, seed) for seed in range(SEEDS)] for arm in parsed}
+    seeds = {arm.name: (counts or {}).get(arm.name, SEEDS) for arm in parsed}
+    records = {name: [own(name, seed) for seed in range(count)] for name, count in seeds.items()}
     task = Toy()
     tuned = {
         arm.name: {

@@ -7,7 +7,7 @@ import sys
 import pytest
 from torch import nn
 
-from experiments.arms import METHODS, Arm, build_optimizer, build_scheduler, parse_arms
+from experiments.arms import METHODS, Arm, build_optimizer, build_scheduler, parse_arms, parse_seeds
 from experiments.arms.lr_star import lr_star
 from experiments.config import EvaluateConfig
 from lr_env.errors import DataError, InvalidArgumentError, LrEnvError, ModelError, UnknownNameError
@@ -40,6 +40,23 @@ def test_names_round_trip(name: str) -> None:
         (arm,) = parse_arms(text)
         assert parse_arms(arm.name) == [arm]
         assert f", base rate {arm.lr:g}" in arm.description
+
+
+def test_an_arm_may_have_seeds_of_its_own() -> None:
+    seeds = parse_seeds("adam adam-wsd@0.01:3 adam-cosine@best:12 adam")
+    assert {arm.name: count for arm, count in seeds.items()} == {
+        "adam": None, "adam-wsd@0.01": 3, "adam-cosine@best": 12,
+    }  # fmt: skip
+    config = EvaluateConfig(seeds=5, arms=("adam:4", "agent"))
+    assert config.seeds_by_arm == {"adam": 4, "agent": 5}
+    with pytest.raises(InvalidArgumentError, match="seeds must be at least 3, not 2"):
+        EvaluateConfig(arms=("adam", "agent:2"))
+    with pytest.raises(InvalidArgumentError, match="adam is there twice"):
+        parse_arms("adam adam:3")
+    with pytest.raises(InvalidArgumentError, match="what follows : is a number of seeds"):
+        parse_arms("adam:many")
+    with pytest.raises(UnknownNameError, match="did you mean 'adam'"):
+        parse_arms("adan:3")
 
 
 def test_unknown_arm_names_the_nearest() -> None:

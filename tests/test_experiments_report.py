@@ -16,7 +16,7 @@ from experiments.findings import losses
 from experiments.plots import arm_colours
 from experiments.report import print_table, write_report
 from lr_env.policy import FrozenPolicy
-from tests.reports import Record, agent_behind, make, record
+from tests.reports import Record, agent_ahead, agent_behind, make, record
 
 
 class Page(HTMLParser):
@@ -86,6 +86,30 @@ def test_numbers_in_the_reports_are_the_summary_s(tmp_path: Path, policy: Frozen
         assert stored["policy"]["sha256"] in text
         assert stored["provenance"]["command"] in text
         assert "Nadeau and Bengio (2003)" in text
+
+
+def test_arms_are_paired_over_the_seeds_that_both_have(
+    tmp_path: Path, policy: FrozenPolicy
+) -> None:
+    few, whole = (
+        make(policy, agent_ahead, "adam adam-cosine agent", counts)
+        for counts in ({"adam-cosine": 3}, {})
+    )
+    summary, records = few
+    rows = {(row["baseline"], row["metric"]): row for row in summary["differences"]}
+    assert (rows["adam", "loss"]["pairs"], rows["adam-cosine", "loss"]["pairs"]) == (5, 3)
+    gaps = [0.1 + 0.001 * (seed % 2) * 0.1 for seed in range(3)]
+    assert rows["adam-cosine", "accuracy"]["interval"]["mean"] == pytest.approx(sum(gaps) / 3)
+    assert rows["adam-cosine", "accuracy"]["iqm"] is None
+    times = {row["baseline"]: row["both"] for row in summary["convergence"]}
+    assert times == {"adam": 5, "adam-cosine": 3}
+    write_report(tmp_path / "few", summary, records)
+    text = (tmp_path / "few/report.md").read_text()
+    assert "3 to 5 paired seeds" in text
+    assert text.count("(over 3 seeds)") == 2
+    assert "over 5 seeds" not in text
+    write_report(tmp_path / "whole", *whole)
+    assert "3 to 5" not in (tmp_path / "whole/report.md").read_text()
 
 
 def test_the_page_stands_alone_and_markdown_finds_its_pictures(

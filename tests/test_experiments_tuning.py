@@ -109,7 +109,7 @@ def test_trials_are_resumed_and_shared_between_arms(
 )  # fmt: skip
 def test_defaults(task: str, scale: Any, seeds: int, arms: int) -> None:
     config = EvaluateConfig(task=task, scale=scale)
-    assert config.resolved_seeds == default_seeds(task, scale) == seeds
+    assert set(config.seeds_by_arm.values()) == {default_seeds(task, scale)} == {seeds}
     assert len(config.parsed_arms) == len(default_arms(task, "plan")) == arms
     assert {"adam", "agent"} <= {arm.name for arm in config.parsed_arms}
 

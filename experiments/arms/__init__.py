@@ -1,7 +1,7 @@
 """Arms: the methods that an evaluation compares."""
 
 from experiments.arms.methods import METHODS, Method
-from experiments.arms.names import Arm, parse_arms
+from experiments.arms.names import Arm, parse_arms, parse_seeds
 from experiments.arms.optimizers import build_optimizer
 from experiments.arms.schedulers import Scheduler, build_scheduler
 
@@ -13,4 +13,5 @@ __all__ = [
     "build_optimizer",
     "build_scheduler",
     "parse_arms",
+    "parse_seeds",
 ]

@@ -1,4 +1,4 @@
-"""Arms by name: `adam`, `adam@0.01`, `adam-cosine@best`."""
+"""Arms by name: `adam`, `adam@0.01`, `adam-cosine@best`, and `adam-wsd:3` for three seeds of it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ HIGHEST_LR = 1000.0
 """Above it, float32 overflows before anything is learned about the method."""
 BEST = "best"
 
-_ARM = re.compile(r"([a-z][a-z0-9-]*)(?:@([0-9.eE+-]+|best))?")
+_ARM = re.compile(r"([a-z][a-z0-9-]*)(?:@([0-9.eE+-]+|best))?(?::([0-9]+))?")
 
 
 @dataclass(frozen=True)
@@ -105,18 +105,39 @@ def parse_arms(text: str) -> list[Arm]:
     Raises:
         UnknownNameError, InvalidArgumentError: no such method, or no such rate.
     """
-    arms = [_parse(word) for word in re.split(r"[\s,]+", text.strip()) if word]
+    return list(parse_seeds(text))
+
+
+def parse_seeds(text: str) -> dict[Arm, int | None]:
+    """Return the arms named in `text`, each with its number of seeds, None where it has none.
+
+    Raises:
+        UnknownNameError, InvalidArgumentError: no such method or rate; an arm is there twice with
+            different numbers.
+    """
+    arms: dict[Arm, int | None] = {}
+    for word in re.split(r"[\s,]+", text.strip()):
+        if word:
+            arm, seeds = _parse(word)
+            if arms.setdefault(arm, seeds) != seeds:
+                raise InvalidArgumentError(
+                    f"Arm {arm.name} is there twice, with other numbers of seeds: leave one out."
+                )
     if not arms:
         raise InvalidArgumentError(f"No arms given; there are {', '.join(METHODS)}.")
-    return list(dict.fromkeys(arms))
+    return arms
 
 
-def _parse(word: str) -> Arm:
+def _parse(word: str) -> tuple[Arm, int | None]:
     match = _ARM.fullmatch(word)
-    name = match[1] if match else word.split("@")[0]
+    name = match[1] if match else re.split("[@:]", word)[0]
     if name not in METHODS:
         raise UnknownNameError("arm", name, METHODS)
-    given = match[2] if match else ""
+    seeds = int(match[3]) if match and match[3] else None
+    return _arm(word, name, match[2] if match else ""), seeds
+
+
+def _arm(word: str, name: str, given: str | None) -> Arm:
     if given is None:
         return Arm(name, own_rate(name))
     if METHODS[name].lr is None:
@@ -141,6 +162,6 @@ def _rate(word: str, given: str) -> float:
     if not 0.0 < lr <= HIGHEST_LR:
         raise InvalidArgumentError(
             f"Arm {word!r}: what follows @ is a learning rate above 0 and up to {HIGHEST_LR:g}, or "
-            f"{BEST!r}."
+            f"{BEST!r}; what follows : is a number of seeds."
         )
     return lr
