@@ -1,0 +1,72 @@
+"""The README's results are those of the published evaluations, digit for digit."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from experiments.findings import format_convergence
+
+ROOT = Path(__file__).parent.parent
+RESULTS = (ROOT / "README.md").read_text(encoding="utf-8").split("## Results")[1].split("\n## ")[0]
+SUMMARIES: dict[str, dict[str, Any]] = {
+    path.parent.name: json.loads(path.read_text(encoding="utf-8"))
+    for path in (ROOT / "docs/results").glob("*/summary.json")
+}
+SIGNED = re.compile(r"([+-]\d\.\d{3}) \[([+-]\d\.\d{3}), ([+-]\d\.\d{3})\]")
+
+
+def plain(interval: dict[str, float]) -> str:
+    mean, low, high = (f"{interval[part]:.3f}" for part in ("mean", "low", "high"))
+    return re.sub(r"(?<![0-9])0\.", ".", f"{mean} [{low}, {high}]")
+
+
+def rows(head: str) -> list[list[str]]:
+    table = RESULTS.split(head)[1].split("\n\n")[0].strip().splitlines()[1:]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in table]
+
+
+def folder(title: str) -> str:
+    """Return the published evaluation of a title such as `titanic, scale paper, 30 seeds`."""
+    task = title.split(",")[0]
+    return f"{task}-paper" if "scale paper" in title else task
+
+
+def test_every_row_of_the_targets_table() -> None:
+    title = ""
+    seen = set()
+    for first, label, accuracy, loss, epochs in rows("| epochs to target |\n"):
+        title = first or title
+        summary = SUMMARIES[folder(title)]
+        seen.add(folder(title))
+        (arm,) = (arm for arm in summary["arms"].values() if arm["label"] == label)
+        own = [plain(arm["test"][metric]) for metric in ("accuracy", "loss")]
+        assert [accuracy, loss] == own, (title, label)
+        said = format_convergence(arm["convergence"])
+        never = f"- ({arm['runs']} of {arm['runs']} never)"
+        assert epochs == (never if arm["convergence"]["median_epochs"] is None else said)
+        assert f"{arm['runs']} seeds; target {summary['target_accuracy']:g}" in title, label
+    assert {"digits", "titanic-paper", "cifar10", "sst2", "imdb"} <= seen
+
+
+def test_the_table_of_base_rates() -> None:
+    arms = SUMMARIES["digits"]["arms"].values()
+    rates = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1)
+    for method, row in zip(("adam", "agent"), rows("| 1e-2 | 1e-1 |\n"), strict=True):
+        own = {arm["lr"]: arm for arm in arms if arm["method"] == method}
+        assert row[1:] == [plain(own[rate]["test"]["accuracy"]) for rate in rates]
+
+
+@pytest.mark.parametrize("said", sorted(set(SIGNED.findall(RESULTS))))
+def test_every_difference_in_the_text(said: tuple[str, str, str]) -> None:
+    known = {
+        tuple(f"{row['interval'][part]:+.3f}" for part in ("mean", "low", "high"))
+        for summary in SUMMARIES.values()
+        for row in summary["differences"]
+        if row["interval"]
+    }
+    assert said in known
