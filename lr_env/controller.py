@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 import weakref
 from collections.abc import Callable, Collection
 from dataclasses import asdict, dataclass
@@ -28,6 +27,7 @@ from lr_env.gradients import step_is_void
 from lr_env.instruments import Instruments
 from lr_env.layers import Layer, pretrained_names
 from lr_env.policy import DEFAULT_POLICY, FrozenPolicy, resolve_policy
+from lr_env.user_warnings import warn_user
 
 __all__ = ["Decision", "LRController"]
 
@@ -289,4 +289,4 @@ class LRController:
     def _warn(self, about: str, message: str) -> None:
         if about not in self._warned:
             self._warned.add(about)
-            warnings.warn(message, stacklevel=5)
+            warn_user(message)

@@ -3,6 +3,7 @@
 import copy
 import io
 import warnings
+from pathlib import Path
 
 import pytest
 import torch
@@ -235,6 +236,8 @@ def test_going_on_past_the_budget_warns_once_and_keeps_the_rates() -> None:
     assert after == [last] * 14
     assert [str(w.message) for w in caught if "total_steps" in str(w.message)] != []
     assert len(caught) == 1
+    # Not at torch's hook, which is where it arises: the toy's own line called step().
+    assert Path(caught[0].filename).parent == Path(__file__).parent
     assert len(training.controller.state_dict()["instruments"]["losses"]) <= 4
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -12,6 +11,7 @@ from torch.fx.experimental.proxy_tensor import make_fx
 from torch.overrides import TorchFunctionMode
 
 from lr_env.stack.arithmetic import Batch, EagerArithmetic, LaneTensors, Move
+from lr_env.user_warnings import warn_user
 
 
 class CompiledArithmetic:
@@ -79,11 +79,10 @@ class CompiledArithmetic:
         except Exception as error:
             # Inductor and the C++ compiler below it raise dozens of types; all mean the same here.
             reason = str(error).strip().splitlines() or [type(error).__name__]
-            warnings.warn(
+            warn_user(
                 f"This stack cannot be compiled and runs eagerly ({reason[0][:160]}): leave "
                 "`compile` off, or install a C++ compiler if there is none.",
                 RuntimeWarning,
-                stacklevel=2,
             )
             self.failed = True
             return on_leaves

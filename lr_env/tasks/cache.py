@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +19,7 @@ from torch import Tensor
 
 from lr_env import files
 from lr_env.errors import OutputError
+from lr_env.user_warnings import warn_user
 
 CACHE_VARIABLE = "LR_ENV_CACHE"
 _HASH = "sha256"
@@ -58,9 +58,7 @@ def cached(kind: str, key: str, compute: Callable[[], Mapping[str, Tensor]]) -> 
         with FileLock(path.with_suffix(".lock")):
             return _load(path) or _stored(path, compute())
     except OutputError as error:
-        warnings.warn(
-            f"Nothing is cached: {error} (environment variable {CACHE_VARIABLE})", stacklevel=2
-        )
+        warn_user(f"Nothing is cached: {error} (environment variable {CACHE_VARIABLE})")
     return _entry(compute())
 
 
