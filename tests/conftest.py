@@ -82,6 +82,14 @@ def policy(tmp_path: Path) -> FrozenPolicy:
 
 
 @pytest.fixture
+def inline(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Meta-training's workers in the test's own process: there are tests of real ones."""
+    from tests.inline import InlineProcesses
+
+    monkeypatch.setattr("agents.workers.Processes", InlineProcesses)
+
+
+@pytest.fixture
 def seeded_globally() -> Iterator[None]:
     """A seed for torch's global generator, and its state given back."""
     state = torch.get_rng_state()

@@ -17,6 +17,7 @@ from agents.renewal import Renewal
 from agents.slots import SlotVecEnv
 from agents.workers import Workers
 from lr_env.errors import LrEnvError
+from tests.inline import InlineProcesses
 from tests.test_env_arguments import assert_one_sentence
 
 EXTRA = {"seconds": 3.0}
@@ -26,7 +27,9 @@ EXTRA = {"seconds": 3.0}
 def agent() -> Iterator[tuple[BaseAlgorithm, SlotVecEnv, Renewal]]:
     config = TrainConfig(stacks=1, slots=6, hidden=(4,), ppo=PPOConfig(n_steps=2, minibatches=2))
     plans = plan_stacks(config)
-    env = SlotVecEnv(Workers(plans, 1), plans, discrete=False)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("agents.workers.Processes", InlineProcesses)
+        env = SlotVecEnv(Workers(plans, 1), plans, discrete=False)
     try:
         model = build_algorithm(config, env)
         model._last_obs = env.reset()

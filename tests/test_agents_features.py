@@ -21,6 +21,7 @@ def test_every_group_names_features_that_there_are() -> None:
         assert int(seen_features([group]).sum()) == len(FEATURES) - len(names)
 
 
+@pytest.mark.usefixtures("inline")
 def test_without_its_own_features_all_layers_act_as_one(tmp_path: Path) -> None:
     config = TrainConfig(
         **SMALL,

@@ -16,7 +16,7 @@ CONFIG = TrainConfig(
 
 
 @pytest.fixture
-def env() -> SlotVecEnv:
+def env(inline: None) -> SlotVecEnv:
     plans = plan_stacks(CONFIG)
     workers = Workers(plans, CONFIG.workers)
     yield SlotVecEnv(workers, plans, discrete=False)

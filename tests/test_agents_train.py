@@ -63,6 +63,7 @@ def _quick_scores(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("algo", ["ppo", "dqn"])
+@pytest.mark.usefixtures("inline")
 def test_a_run_in_two_parts_is_the_run_in_one(algo: str, tmp_path: Path) -> None:
     policy = train(_config(tmp_path / "whole", algo, steps=1000))
     train(_config(tmp_path / "parts", algo, steps=600, checkpoint_seconds=0.0))
@@ -86,6 +87,7 @@ def test_a_run_in_two_parts_is_the_run_in_one(algo: str, tmp_path: Path) -> None
     assert list((whole / "logs").glob("events*"))
 
 
+@pytest.mark.usefixtures("inline")
 def test_noise_that_outlasts_a_decision_outlasts_a_break(tmp_path: Path) -> None:
     """Where no stack gives way to another, the last noise is part of the state."""
     train(_config(tmp_path / "whole", steps=1000, renew_every=0))
@@ -117,6 +119,7 @@ def test_kill_nine_loses_nothing_but_time(tmp_path: Path) -> None:
     assert _equal(_weights(run), _weights(_only_run(tmp_path / "whole")))
 
 
+@pytest.mark.usefixtures("inline")
 def test_a_broken_checkpoint_is_one_sentence(tmp_path: Path) -> None:
     train(_config(tmp_path, steps=20))
     run = _only_run(tmp_path)
@@ -152,6 +155,7 @@ def test_mistakes_are_answered_in_one_line(
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.usefixtures("inline")
 def test_what_the_algorithm_refuses_is_no_run_to_resume(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -165,6 +169,7 @@ def test_what_the_algorithm_refuses_is_no_run_to_resume(
         train(_config(tmp_path, resume="latest"))
 
 
+@pytest.mark.usefixtures("inline")
 def test_the_record_is_there_before_any_training(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

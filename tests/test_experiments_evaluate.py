@@ -64,12 +64,12 @@ def test_interrupted_resumed_and_reproduced(
 ) -> None:
     # Enough epochs that the second of six runs is still under way when the first is seen.
     config = EvaluateConfig(
-        task="wine", seeds=3, arms=("adam,agent",), policy=str(policy), epochs=150,
+        task="wine", seeds=3, arms=("adam,agent",), policy=str(policy), epochs=60,
         out=tmp_path / "first",
     )  # fmt: skip
     command = [
         "--task", "wine", "--seeds", "3", "--arms", "adam,agent", "--policy", policy,
-        "--epochs", "150", "--out", config.out,
+        "--epochs", "60", "--out", config.out,
     ]  # fmt: skip
     folder = config.out / "wine"
     first = start(*command, "--workers", "1")

@@ -66,7 +66,7 @@ def test_runs_under_way_are_counted_by_their_share(monkeypatch: pytest.MonkeyPat
     adam = parse_arms("adam")[0]
     specs = [
         RunSpec(
-            task="wine", task_arguments={}, seed=seed, arm=adam, policy=None, epochs=300,
+            task="wine", task_arguments={}, seed=seed, arm=adam, policy=None, epochs=100,
             batch_size=8,
         )
         for seed in range(2)
