@@ -108,7 +108,8 @@ def test_the_command_line_from_end_to_end(
     done = subprocess.run(
         [sys.executable, "-m", "experiments.evaluate", "--task", "imdb", "--scale", "smoke",
          "--recipe", "hf-warmup", "--batch-size", "8", "--model", str(encoder),
-         "--policy", policy, "--arms", "trainer trainer-agent", "--out", str(tmp_path)],
+         "--policy", policy, "--arms", "trainer trainer-agent", "--workers", "1",
+         "--out", str(tmp_path)],
         cwd=ROOT, capture_output=True, text=True, check=False,
         env={**os.environ, "LR_ENV_DATA": str(data_root), "COLUMNS": "100"},
     )  # fmt: skip
