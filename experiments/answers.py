@@ -136,7 +136,9 @@ def speed(summary: Summary) -> Answer:
     target = summary["target_accuracy"]
     lines = [] if target else ["This task has no target accuracy."]
     for name, arm in agents_of(summary).items() if target else ():
-        rows = [row for row in summary["convergence"] if row["agent"] == name]
+        rows = [
+            row for row in summary["convergence"] if row["agent"] == name and not row["same_as"]
+        ]
         lines.append(
             f"{arm['label']}, median epochs to a validation accuracy of {target:g}: "
             f"{format_convergence(arm['convergence'])}."

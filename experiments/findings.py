@@ -16,9 +16,11 @@ MOST_LOSSES = 4
 def losses(summary: Summary) -> list[str]:
     """Return where an agent is worse than a baseline, later, costlier, or behind on average."""
     found = []
+    again = {row["baseline"] for row in summary["differences"] if row["same_as"]}
+    arms = {name: arm for name, arm in summary["arms"].items() if name not in again}
+    others = [arm for arm in arms.values() if not arm["is_agent"]]
     for name, rows in _by_agent(summary).items():
         agent = summary["arms"][name]
-        others = [arm for arm in summary["arms"].values() if not arm["is_agent"]]
         found += _worse(agent, rows, summary)
         if agent["diverged"]:
             found.append(

@@ -101,10 +101,12 @@ def _convergence(
     arms: Sequence[Arm], times: dict[str, list[float | None]], share: float | None
 ) -> list[dict[str, Any]]:
     """Return how every agent's times to the target compare with every baseline's."""
+    twins = _twins(rivals(arms))
     return [
         {
             "agent": agent.name,
             "baseline": baseline.name,
+            "same_as": twins.get(baseline.name),
             **compare_convergence(times[agent.name], times[baseline.name], share),
         }
         for agent in arms
@@ -127,6 +129,14 @@ def rivals(arms: Sequence[Arm]) -> list[Arm]:
     ]
 
 
+def _twins(baselines: Sequence[Arm]) -> dict[str, str]:
+    """Return, for arms with the same runs as one before them, that one: a tuned arm's own rate."""
+    first: dict[Arm, str] = {}
+    for arm in baselines:
+        first.setdefault(arm.settled, arm.name)
+    return {arm.name: first[arm.settled] for arm in baselines if first[arm.settled] != arm.name}
+
+
 def _differences(
     arms: Sequence[Arm],
     records: dict[str, list[Record]],
@@ -139,22 +149,19 @@ def _differences(
     `same_as` names it.
     """
     baselines = rivals(arms)
-    twins = {
-        arm.name: next(other.name for other in baselines if other.settled == arm.settled)
-        for arm in baselines
-    }
+    twins = _twins(baselines)
     found: list[dict[str, Any]] = []
     for agent in (arm for arm in arms if arm.is_agent):
         for name in names:
             rows = {arm.name: _difference(agent, arm, name, records, share) for arm in baselines}
             known = [
-                row for own, row in rows.items() if row["p_value"] is not None and twins[own] == own
+                row for own, row in rows.items() if row["p_value"] is not None and own not in twins
             ]
             for row, value in zip(known, holm([r["p_value"] for r in known]), strict=True):
                 row["p_holm"] = value
             for own, row in rows.items():
-                row["p_holm"] = rows[twins[own]]["p_holm"]
-                row["same_as"] = None if twins[own] == own else twins[own]
+                row["p_holm"] = rows[twins.get(own, own)]["p_holm"]
+                row["same_as"] = twins.get(own)
             found += rows.values()
     return found
 

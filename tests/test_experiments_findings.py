@@ -57,6 +57,9 @@ def test_a_tuned_arm_with_the_runs_of_another_counts_once(policy: FrozenPolicy) 
         name = "adam@best" if row["baseline"] == "adam" else row["baseline"]
         assert by_name[name, row["metric"]] == row["p_holm"]
     assert any("of 2 baselines" in line for line in in_short(summary))
+    assert any("Of 2 baselines it is slower" in line for line in in_short(summary))
+    (later,) = [line for line in losses(summary) if "reaches the target accuracy later" in line]
+    assert "tuned" not in later
 
 
 def test_many_losses_in_one_metric_are_one_sentence(policy: FrozenPolicy) -> None:
