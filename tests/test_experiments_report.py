@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 from html.parser import HTMLParser
@@ -110,6 +111,15 @@ def test_arms_are_paired_over_the_seeds_that_both_have(
     assert "over 5 seeds" not in text
     write_report(tmp_path / "whole", *whole)
     assert "3 to 5" not in (tmp_path / "whole/report.md").read_text()
+
+
+def test_tables_end_where_the_text_goes_on(tmp_path: Path, policy: FrozenPolicy) -> None:
+    write_report(tmp_path, *make(policy, agent_behind, "adam adam@0.1 adam-linear@best agent"))
+    lines = [line.strip() for line in (tmp_path / "report.md").read_text().splitlines()]
+    after = [b for a, b in itertools.pairwise(lines) if a.startswith("|")]
+    # In Markdown a line right after a table is one of its rows.
+    assert all(not line or line.startswith("|") for line in after)
+    assert "The trials of the tuned arms:" in lines
 
 
 def test_the_page_stands_alone_and_markdown_finds_its_pictures(
