@@ -17,6 +17,12 @@ BASELINES = ("adam", "trainer")
 """The experiment plan's own arms, of its two recipes."""
 FAR = 10.0
 """Base rates of one method that are this many times apart ask what a bad one does."""
+TUNABLE = {"plan": "; adam-cosine@best among ARMS is", "hf-warmup": ": the recipe has its rate"}
+FAR_APART = {
+    "plan": "adam adam@1e-5 adam@0.1 agent agent@1e-5 agent@0.1",
+    "hf-warmup": "trainer trainer@1e-3 trainer-agent-wide trainer-agent-wide@1e-3",
+}
+"""By recipe: what is said of tuning, and the arms that would answer."""
 WORDS = {"equal": "equal within a point", "undecided": "no difference shown"}
 
 
@@ -84,10 +90,8 @@ def against_tuned(summary: Summary) -> Answer:
     others = [name for name in baselines if name not in BASELINES]
     lines = [_trials(name, summary) for name in tuned]
     if not tuned:
-        lines = [
-            "No arm was tuned here; adam-cosine@best among ARMS is. "
-            + ("Against the schedules at their usual rates:" if others else "")
-        ]
+        usual = " Against the schedules at their usual rates:" if others else ""
+        lines = [f"No arm was tuned here{TUNABLE[summary['recipe']]}.{usual}"]
     chosen = tuned or others
     return Answer(
         "Does it beat a tuned schedule?",
@@ -191,8 +195,8 @@ def bad_rates(summary: Summary) -> Answer:
             )
     if not lines:
         lines = [
-            "No method was started from rates far apart; ARMS='adam adam@1e-5 adam@1e-1 agent "
-            "agent@1e-5 agent@1e-1' does."
+            f"No method was started from rates far apart; ARMS='{FAR_APART[summary['recipe']]}' "
+            "does."
         ]
     table = tables.base_rates_table(summary, wide)
     return Answer("What happens from a bad base rate?", lines, table, ("base-rates",))

@@ -5,7 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from experiments.answers import Answer, answers
+import pytest
+
+from experiments.answers import FAR, FAR_APART, Answer, answers
+from experiments.arms import parse_arms
 from experiments.report import write_report
 from lr_env.policy import FrozenPolicy
 from tests.reports import Record, agent_behind, make, record
@@ -50,6 +53,13 @@ def test_nothing_tuned_is_said(policy: FrozenPolicy) -> None:
     answer = asked(summary, records)["Does it beat a tuned schedule?"]
     assert answer.lines[0].startswith("No arm was tuned here")
     assert "Frozen agent against Adam, cosine: " in answer.lines[1]
+
+
+@pytest.mark.parametrize("recipe", FAR_APART)
+def test_what_would_answer_belongs_to_the_recipe(recipe: str) -> None:
+    arms = parse_arms(FAR_APART[recipe])
+    assert {arm.method.recipe for arm in arms} == {recipe}
+    assert max(arm.lr for arm in arms) >= FAR * min(arm.lr for arm in arms)
 
 
 def test_baselines_that_compare_alike_share_a_sentence(policy: FrozenPolicy) -> None:
