@@ -28,6 +28,8 @@ MANY_LAYERS = 24
 MANY_PAIRS = 30
 MOST_BANDS = 6
 """Arms whose bands can still be told apart."""
+LEGEND_LETTERS, LEGEND_MARGIN = 140, 9
+"""Letters that a picture is wide, and those that a legend's line and gaps take in each column."""
 LOWEST_RATE = 1e-8
 """Shown for all rates below it: a schedule's last step has the rate 0."""
 
@@ -49,8 +51,9 @@ def learning_curves(
             panel.axhline(target, color="#8C8C8C", lw=1, label=f"target {target:g}")
         panel.grid(alpha=0.25)
     figure.legend(
-        *panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False
-    )
+        *panels[0].get_legend_handles_labels(), loc="outside lower center",
+        ncols=_legend_columns(arms), frameon=False,
+    )  # fmt: skip
     return png(figure)
 
 
@@ -73,7 +76,7 @@ def seeds_at_target(
     panel.set(xlabel="epochs", ylim=(-0.03, 1.03))
     panel.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.0%}"))
     panel.grid(alpha=0.25)
-    figure.legend(loc="outside lower center", ncols=3, frameon=False)
+    figure.legend(loc="outside lower center", ncols=_legend_columns(arms), frameon=False)
     return png(figure)
 
 
@@ -104,8 +107,14 @@ def base_rates(arms: dict[str, dict[str, Any]], metric: str) -> bytes:
 
 
 def _legend_height(arms: dict[str, dict[str, Any]]) -> float:
-    """Return the inches that a legend of three columns takes."""
-    return 0.22 * math.ceil((len(arms) + 1) / 3)
+    """Return the inches that the legend below a picture takes."""
+    return 0.22 * math.ceil((len(arms) + 1) / _legend_columns(arms))
+
+
+def _legend_columns(arms: dict[str, dict[str, Any]]) -> int:
+    """Return how many columns of the longest label a picture's width holds, at most three."""
+    longest = max(len(arm["label"]) for arm in arms.values())
+    return max(1, min(3, LEGEND_LETTERS // (longest + LEGEND_MARGIN)))
 
 
 def _draw_curves(
@@ -203,7 +212,7 @@ def paired_differences(rows: Sequence[dict[str, Any]], summary: dict[str, Any]) 
     handles = [Line2D([], [], color=colours[name], lw=2.4, marker="o") for name in agents]
     figure.legend(
         handles, [arms[name]["label"] for name in agents], loc="outside lower center",
-        ncols=3, frameon=False,
+        ncols=_legend_columns({name: arms[name] for name in agents}), frameon=False,
     )  # fmt: skip
     return png(figure)
 

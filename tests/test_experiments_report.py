@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import io
 import itertools
 import json
 import re
 from html.parser import HTMLParser
 from pathlib import Path
 
+import matplotlib.image
 import pandas as pd
 import pytest
 from rich.console import Console
 
 from experiments.about import scale_sentence
 from experiments.findings import losses
-from experiments.plots import arm_colours
+from experiments.plots import arm_colours, learning_curves
 from experiments.report import print_table, write_report
 from lr_env.policy import FrozenPolicy
 from tests.reports import Record, agent_ahead, agent_behind, make, record
@@ -46,6 +48,14 @@ def test_agents_from_many_rates_have_colours_of_their_own(policy: FrozenPolicy) 
     names = ["adam", "agent", *(f"agent@{rate}" for rate in rates), "agent-narrow"]
     summary, _ = make(policy, agent_behind, " ".join(names))
     assert len(set(arm_colours(summary["arms"]).values())) == len(names)
+
+
+def test_a_legend_of_long_names_stays_in_its_picture(policy: FrozenPolicy) -> None:
+    names = "adam adam-linear@5e-5 adam-linear@best agent agent-narrow-linear@5e-5"
+    summary, records = make(policy, agent_behind, names)
+    picture = learning_curves(summary["arms"], records, summary["metrics"], 0.9)
+    pixels = matplotlib.image.imread(io.BytesIO(picture))
+    assert (pixels[:, [0, 1, -2, -1], :3] == 1.0).all()
 
 
 def test_every_run_has_a_row_of_its_own(tmp_path: Path, policy: FrozenPolicy) -> None:
