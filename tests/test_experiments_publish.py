@@ -25,7 +25,8 @@ def _finished(folder: Path, accuracy: float) -> Path:
             "name": "toy", "epochs": 2, "batch_size": 8,
             "sizes": {"train": 3000, "validation": 20, "test": 30},
         },
-        "scale": "quick", "seeds": 3, "device": "cpu", "date": "2026-11-25", "policy": None,
+        "scale": "quick", "recipe": "plan", "seeds": 3, "device": "cpu",
+        "date": "2026-11-25", "policy": None,
         "target_accuracy": 0.8, "arms": {"adam": arm, "agent": agent},
         "provenance": {"command": "run it"}, "records": {"records/adam-seed0": "f"},
     }  # fmt: skip
