@@ -18,6 +18,7 @@ SUMMARIES: dict[str, dict[str, Any]] = {
     for path in (ROOT / "docs/results").glob("*/summary.json")
 }
 SIGNED = re.compile(r"([+-]\d\.\d{3}) \[([+-]\d\.\d{3}), ([+-]\d\.\d{3})\]")
+PLAIN = re.compile(r"(?<![\d.+-])(\d?\.\d{3} \[\d?\.\d{3}, \d?\.\d{3}\])")
 
 
 def plain(interval: dict[str, float]) -> str:
@@ -59,6 +60,23 @@ def test_the_table_of_base_rates() -> None:
     for method, row in zip(("adam", "agent"), rows("| 1e-2 | 1e-1 |\n"), strict=True):
         own = {arm["lr"]: arm for arm in arms if arm["method"] == method}
         assert row[1:] == [plain(own[rate]["test"]["accuracy"]) for rate in rates]
+
+
+def test_every_figure_of_an_arm() -> None:
+    known = {
+        plain(interval)
+        for summary in SUMMARIES.values()
+        for arm in summary["arms"].values()
+        for interval in arm["test"].values()
+        if interval
+    }
+    said = set(PLAIN.findall(RESULTS))
+    assert len(said) > 40
+    assert said <= known
+
+
+def test_the_text_has_differences() -> None:
+    assert len(SIGNED.findall(RESULTS)) > 10
 
 
 @pytest.mark.parametrize("said", sorted(set(SIGNED.findall(RESULTS))))
