@@ -7,11 +7,17 @@ from dataclasses import dataclass
 from typing import Any
 
 from experiments import tables
-from experiments.findings import Summary, count_verdicts, format_convergence, join, losses
+from experiments.findings import (
+    Arms,
+    Summary,
+    count_verdicts,
+    distinct,
+    format_convergence,
+    join,
+    losses,
+)
 from experiments.hf_recipe import PLAN_ACCURACY, PLAN_LOSS
 from experiments.records import Record
-
-Arms = dict[str, dict[str, Any]]
 
 BASELINES = ("adam", "trainer")
 """The experiment plan's own arms, of its two recipes."""
@@ -23,7 +29,6 @@ FAR_APART = {
     "hf-warmup": "trainer trainer@1e-3 trainer-agent-wide trainer-agent-wide@1e-3",
 }
 """By recipe: what is said of tuning, and the arms that would answer."""
-WORDS = {"equal": "equal within a point", "undecided": "no difference shown"}
 
 
 @dataclass(frozen=True)
@@ -56,13 +61,19 @@ def answers(summary: Summary, records: dict[str, list[Record]]) -> list[Answer]:
 
 
 def agents_of(summary: Summary) -> Arms:
-    """Return the arms with an agent, by name."""
-    return {name: arm for name, arm in summary["arms"].items() if arm["is_agent"]}
+    """Return the arms with an agent, by name, each agent's runs once."""
+    return {name: arm for name, arm in distinct(summary["arms"]).items() if arm["is_agent"]}
 
 
 def baselines_of(summary: Summary) -> list[str]:
     """Return the baselines that agents are compared with, by name."""
     return list(dict.fromkeys(row["baseline"] for row in summary["differences"]))
+
+
+def distinct_baselines(summary: Summary) -> list[str]:
+    """Return those baselines whose runs are not another's."""
+    again = {row["baseline"] for row in summary["differences"] if row["same_as"]}
+    return [name for name in baselines_of(summary) if name not in again]
 
 
 def against_plan(summary: Summary) -> Answer:
@@ -88,51 +99,55 @@ def against_tuned(summary: Summary) -> Answer:
     baselines = baselines_of(summary)
     tuned = [name for name in baselines if summary["arms"][name]["tuned"]]
     others = [name for name in baselines if name not in BASELINES]
-    lines = [_trials(name, summary) for name in tuned]
-    if not tuned:
+    if tuned:
+        lines = [_trials(tuned, summary)]
+    else:
         usual = " Against the schedules at their usual rates:" if others else ""
         lines = [f"No arm was tuned here{TUNABLE[summary['recipe']]}.{usual}"]
     chosen = tuned or others
+    agents = list(agents_of(summary))
+    # With several agents a table by metric would be a wall; the whole of it comes further down.
+    make_table = tables.differences_table if len(agents) < 2 else tables.differences_by_agent
     return Answer(
         "Does it beat a tuned schedule?",
         [*lines, *(_against(summary, chosen) if chosen else [])],
-        tables.differences_table(summary, list(agents_of(summary)), chosen),
+        make_table(summary, agents, chosen),
         ("differences",),
     )
 
 
-def _trials(name: str, summary: Summary) -> str:
-    found = summary["tuning"][name]
-    edge = ", at the grid's edge" if found["at_edge"] else ""
-    return (
-        f"{summary['arms'][name]['label']}: {found['chosen']:g} was the best of "
-        f"{found['trials']} trials on validation data{edge}. The agent had none."
+def _trials(names: Sequence[str], summary: Summary) -> str:
+    """Return which rates the tuned arms came to."""
+    arms, parts = summary["arms"], []
+    for name in names:
+        found, same = summary["tuning"][name], arms[name]["same_as"]
+        notes = ["at the grid's edge"] if found["at_edge"] else []
+        notes += [f"the runs of {arms[same]['label']}"] if same else []
+        noted = f" ({join(notes)})" if notes else ""
+        parts.append(f"{arms[name]['label'].removesuffix(', tuned')} {found['chosen']:g}{noted}")
+    trials = summary["tuning"][names[0]]["trials"]
+    each = " each" if len(names) > 1 else ""
+    return f"Tuned on validation data with {trials} trials{each}, of which the agent had none: " + (
+        "; ".join(parts) + "."
     )
 
 
 def _against(summary: Summary, baselines: Sequence[str]) -> list[str]:
-    """Return in which metrics each agent is better or worse: a sentence for all that are alike."""
+    """Return than what each agent is better or worse: a sentence for all metrics that are alike."""
     lines = []
     for name, agent in agents_of(summary).items():
         alike: dict[str, list[str]] = {}
-        for baseline in baselines:
-            by_word: dict[str, list[str]] = {}
-            for row in summary["differences"]:
-                if (row["agent"], row["baseline"]) == (name, baseline):
-                    by_word.setdefault(_word(row), []).append(row["metric"])
-            said = "; ".join(f"{word} in {join(metrics)}" for word, metrics in by_word.items())
-            alike.setdefault(said, []).append(summary["arms"][baseline]["label"])
+        for metric in summary["metrics"]:
+            rows = [
+                row for row in summary["differences"]
+                if (row["agent"], row["metric"]) == (name, metric) and row["baseline"] in baselines
+            ]  # fmt: skip
+            if rows:
+                alike.setdefault(count_verdicts(rows, summary["arms"]), []).append(metric)
         lines += [
-            f"{agent['label']} against {'; '.join(labels)}: {said}."
-            for said, labels in alike.items()
+            f"{agent['label']}, test {join(metrics)}: {said}." for said, metrics in alike.items()
         ]
     return lines or ["No agent is among these arms: nothing is compared."]
-
-
-def _word(row: dict[str, Any]) -> str:
-    word = WORDS.get(row["verdict"], row["verdict"])
-    lost = row["verdict"] == "better" and row["p_holm"] >= 0.05
-    return f"{word} (not after Holm's correction)" if lost else word
 
 
 def speed(summary: Summary) -> Answer:
@@ -151,7 +166,8 @@ def speed(summary: Summary) -> Answer:
     known = baselines_of(summary)
     chosen = [own for own in known if own in BASELINES or summary["arms"][own]["tuned"]] or known
     question = "How much faster does it reach the target?"
-    table = tables.convergence_table(summary, chosen) if target else None
+    agents = list(agents_of(summary))
+    table = tables.convergence_by_agent(summary, agents, chosen) if target else None
     return Answer(question, lines, table, ("curves", "reached"))
 
 
@@ -244,7 +260,9 @@ def in_short(summary: Summary) -> list[str]:
     """Return, for a terminal, against how many baselines every agent is better or worse."""
     lines = []
     for name, arm in agents_of(summary).items():
-        rows = [row for row in summary["differences"] if row["agent"] == name]
+        rows = [
+            row for row in summary["differences"] if row["agent"] == name and not row["same_as"]
+        ]
         counts: dict[str, list[str]] = {}
         for metric in summary["metrics"] if rows else ():
             own = count_verdicts([row for row in rows if row["metric"] == metric])

@@ -9,6 +9,15 @@ from typing import Any
 Summary = dict[str, Any]
 """All figures of an evaluation: what `summary.json` holds."""
 
+Arms = dict[str, dict[str, Any]]
+"""A summary's arms by name."""
+
+VERDICTS = {
+    "better": "better than {}", "worse": "worse than {}", "equal": "equal within a point to {}",
+    "undecided": "cannot be told from {}", "not finite": "without a finite difference to {}",
+}  # fmt: skip
+MOST_NAMES = 4
+"""Baselines that a sentence names one by one."""
 MOST_LOSSES = 4
 """Losses in one metric that are told one by one."""
 
@@ -32,25 +41,34 @@ def losses(summary: Summary) -> list[str]:
     return found
 
 
-def count_verdicts(rows: list[dict[str, Any]]) -> str:
-    """Return `better than 2 of 4 baselines (1 after Holm's correction), ...`."""
-    rows = [row for row in rows if not row["same_as"]]
+def distinct(arms: Arms) -> Arms:
+    """Return the arms without those whose runs are another's: tuned arms at their usual rate."""
+    return {name: arm for name, arm in arms.items() if arm["same_as"] is None}
+
+
+def count_verdicts(rows: list[dict[str, Any]], arms: Arms | None = None) -> str:
+    """Return `better than 2 of 4 baselines (1 after Holm's correction), ...`.
+
+    With `arms` a few baselines are named: `worse than 2 of 4 baselines (Adam, fixed; Prodigy)`.
+    """
     parts = []
-    for verdict in ("better", "worse"):
+    for verdict, words in VERDICTS.items():
         own = [row for row in rows if row["verdict"] == verdict]
         if own:
-            held = sum(row["p_holm"] < 0.05 for row in own)
+            held = sum(row["p_holm"] < 0.05 for row in own) if verdict == "better" else len(own)
             # What is lost stands as it is: a correction for many comparisons guards claims.
-            sure = verdict == "worse" or held == len(own)
+            sure = held == len(own)
             kept = "" if sure else f" ({held or 'none'} after Holm's correction)"
-            parts.append(f"{verdict} than {len(own)} of {len(rows)} baselines{kept}")
-    equal = sum(row["verdict"] == "equal" for row in rows)
-    if equal:
-        parts.append(f"equal to {equal} of {len(rows)} baselines within a point")
-    undecided = sum(row["verdict"] not in ("better", "worse", "equal") for row in rows)
-    if undecided:
-        parts.append(f"cannot be told from {undecided} of {len(rows)} baselines")
+            parts.append(words.format(_baselines(own, len(rows), arms)) + kept)
     return ", ".join(parts)
+
+
+def _baselines(rows: list[dict[str, Any]], all_of: int, arms: Arms | None) -> str:
+    labels = [arms[row["baseline"]]["label"] for row in rows] if arms else []
+    if labels and all_of == 1:
+        return str(labels[0])
+    named = f" ({'; '.join(labels)})" if 0 < len(labels) <= MOST_NAMES else ""
+    return f"{len(rows)} of {all_of} baselines{named}"
 
 
 def format_seeds(summary: Summary) -> str:
@@ -92,7 +110,9 @@ def join(names: Sequence[str]) -> str:
 
 def _by_agent(summary: Summary) -> dict[str, list[dict[str, Any]]]:
     rows = [row for row in summary["differences"] if not row["same_as"]]
-    agents = dict.fromkeys(row["agent"] for row in rows)
+    agents = dict.fromkeys(
+        row["agent"] for row in rows if summary["arms"][row["agent"]]["same_as"] is None
+    )
     return {agent: [row for row in rows if row["agent"] == agent] for agent in agents}
 
 

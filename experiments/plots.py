@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import itertools
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,69 +17,73 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from scipy import stats
 
 from experiments.convergence import epochs_to_target
+from experiments.findings import Arms
+from experiments.palette import Look, labels_of, legend_columns, legend_height
 from experiments.records import Record
 
-# Okabe and Ito's colours, which people with any colour vision tell apart.
-COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#8C8C8C", "#F0E442")
-AGENT_COLOURS = ("#D55E00", "#000000", "#7B2D8E", "#A50026", "#5C4033", "#FF6FB5", "#B8860B")
-DASHES = ("--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)))
 MANY_LAYERS = 24
 MANY_PAIRS = 30
 MOST_BANDS = 6
 """Arms whose bands can still be told apart."""
-LEGEND_LETTERS, LEGEND_MARGIN = 140, 9
-"""Letters that a picture is wide, and those that a legend's line and gaps take in each column."""
 LOWEST_RATE = 1e-8
 """Shown for all rates below it: a schedule's last step has the rate 0."""
 
 
 def learning_curves(
-    arms: dict[str, dict[str, Any]],
+    drawn: dict[str, Look],
     records: dict[str, list[Record]],
     metrics: Sequence[str],
     target: float | None = None,
 ) -> bytes:
     """Return a PNG of validation accuracy (if there is one) and loss over epochs, with bands."""
     shown = [metric for metric in ("accuracy", "loss") if metric in metrics]
-    figure = Figure(figsize=(10, 4.2 + _legend_height(arms)), layout="constrained")
+    labels = labels_of(drawn)
+    figure = Figure(figsize=(10, 4.2 + legend_height(labels)), layout="constrained")
     panels = figure.subplots(1, len(shown), squeeze=False)[0]
     for panel, metric in zip(panels, shown, strict=True):
-        _draw_curves(panel, arms, records, metric)
+        _draw_curves(panel, drawn, records, metric)
         panel.set(xlabel="epochs", title=f"validation {metric}")
         if metric == "accuracy" and target:
             panel.axhline(target, color="#8C8C8C", lw=1, label=f"target {target:g}")
         panel.grid(alpha=0.25)
     figure.legend(
         *panels[0].get_legend_handles_labels(), loc="outside lower center",
-        ncols=_legend_columns(arms), frameon=False,
+        ncols=legend_columns(labels), frameon=False,
     )  # fmt: skip
     return png(figure)
 
 
 def seeds_at_target(
-    arms: dict[str, dict[str, Any]], records: dict[str, list[Record]], target: float
+    drawn: dict[str, Look], records: dict[str, list[Record]], target: float
 ) -> bytes:
     """Return a PNG of the share of seeds that have reached the target accuracy, over epochs."""
-    figure = Figure(figsize=(10, 3.4 + _legend_height(arms)), layout="constrained")
+    labels = labels_of(drawn)
+    figure = Figure(figsize=(10, 3.4 + legend_height(labels)), layout="constrained")
     panel = figure.subplots()
-    for place, (name, arm) in enumerate(arms.items()):
+    for name, look in drawn.items():
         times = [epochs_to_target(record["points"], target) for record in records[name]]
         known = sorted(time for time in times if time is not None)
         last = max((point["epochs"] for r in records[name] for point in r["points"]), default=0.0)
         shares = [(index + 1) / len(times) for index in range(len(known))]
         panel.step(
             [0.0, *known, last], [0.0, *shares, shares[-1] if shares else 0.0], where="post",
-            color=arm_colours(arms)[name], label=arm["label"], lw=2.4 if arm["is_agent"] else 1.6,
-            ls="-" if arm["is_agent"] else DASHES[place % len(DASHES)],
+            **_line(look),
         )  # fmt: skip
     panel.set(xlabel="epochs", ylim=(-0.03, 1.03))
     panel.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.0%}"))
     panel.grid(alpha=0.25)
-    figure.legend(loc="outside lower center", ncols=_legend_columns(arms), frameon=False)
+    figure.legend(loc="outside lower center", ncols=legend_columns(labels), frameon=False)
     return png(figure)
 
 
-def base_rates(arms: dict[str, dict[str, Any]], metric: str) -> bytes:
+def _line(look: Look) -> dict[str, Any]:
+    return {
+        "color": look.colour, "lw": look.width, "ls": look.dash, "zorder": look.above,
+        "label": look.label,
+    }  # fmt: skip
+
+
+def base_rates(arms: Arms, drawn: dict[str, Look], metric: str) -> bytes:
     """Return a PNG of a test metric over the base rate, for methods started from several."""
     figure = Figure(figsize=(10, 4.2), layout="constrained")
     panel = figure.subplots()
@@ -88,8 +91,9 @@ def base_rates(arms: dict[str, dict[str, Any]], metric: str) -> bytes:
     for name, arm in arms.items():
         if arm["test"][metric] and not arm["tuned"]:
             by_method.setdefault(arm["method"], []).append(name)
-    for place, names in enumerate(own for own in by_method.values() if len(own) > 1):
-        first, colour = arms[names[0]], arm_colours(arms)[names[0]]
+    for names in (own for own in by_method.values() if len(own) > 1):
+        first = arms[names[0]]
+        look = drawn[first["same_as"] or names[0]]
         names.sort(key=lambda name: float(arms[name]["lr"]))
         results = [arms[name]["test"][metric] for name in names]
         means = [own["mean"] for own in results]
@@ -97,8 +101,7 @@ def base_rates(arms: dict[str, dict[str, Any]], metric: str) -> bytes:
         high = [own["high"] - own["mean"] for own in results]
         panel.errorbar(
             [arms[name]["lr"] for name in names], means, [low, high], marker="o", capsize=3,
-            color=colour, label=first["label"].split(", from ")[0],
-            ls="-" if first["is_agent"] else DASHES[place % len(DASHES)],
+            color=look.colour, label=first["label"].split(", from ")[0], ls=look.dash,
         )  # fmt: skip
     panel.set(xlabel="base learning rate", ylabel=f"test {metric}", xscale="log")
     panel.grid(alpha=0.25)
@@ -106,38 +109,24 @@ def base_rates(arms: dict[str, dict[str, Any]], metric: str) -> bytes:
     return png(figure)
 
 
-def _legend_height(arms: dict[str, dict[str, Any]]) -> float:
-    """Return the inches that the legend below a picture takes."""
-    return 0.22 * math.ceil((len(arms) + 1) / _legend_columns(arms))
-
-
-def _legend_columns(arms: dict[str, dict[str, Any]]) -> int:
-    """Return how many columns of the longest label a picture's width holds, at most three."""
-    longest = max(len(arm["label"]) for arm in arms.values())
-    return max(1, min(3, LEGEND_LETTERS // (longest + LEGEND_MARGIN)))
-
-
 def _draw_curves(
-    panel: Axes, arms: dict[str, dict[str, Any]], records: dict[str, list[Record]], metric: str
+    panel: Axes, drawn: dict[str, Look], records: dict[str, list[Record]], metric: str
 ) -> None:
-    drawn: list[float] = []
+    means: list[float] = []
     settled: list[float] = []
     top: list[float] = []
-    for place, (name, arm) in enumerate(arms.items()):
+    for name, look in drawn.items():
         epochs, mean, half = _curve(records[name], metric)
-        colour = arm_colours(arms)[name]
-        agent = arm["is_agent"]
-        panel.plot(
-            epochs, mean, color=colour, lw=2.4 if agent else 1.6, label=arm["label"],
-            ls="-" if agent else DASHES[place % len(DASHES)], zorder=3 if agent else 2,
-        )  # fmt: skip
-        if len(arms) <= MOST_BANDS:
-            panel.fill_between(epochs, mean - half, mean + half, color=colour, alpha=0.09, lw=0)
-        drawn += [value for value in mean if np.isfinite(value)]
+        panel.plot(epochs, mean, **_line(look))
+        if len(drawn) <= MOST_BANDS:
+            panel.fill_between(
+                epochs, mean - half, mean + half, color=look.colour, alpha=0.09, lw=0
+            )
+        means += [value for value in mean if np.isfinite(value)]
         # The first tenth of the budget would squeeze all that comes after it.
         settled += [value for value in (mean - half)[2:] if np.isfinite(value)]
         top += [value for value in mean + half if np.isfinite(value)]
-    positive = [value for value in drawn if value > 0]
+    positive = [value for value in means if value > 0]
     if metric == "loss" and positive:
         log_axis(panel, max(positive) / min(positive))
     if metric == "accuracy" and settled:
@@ -175,13 +164,14 @@ def rates_by_layer(record: Record) -> bytes:
     return png(figure)
 
 
-def paired_differences(rows: Sequence[dict[str, Any]], summary: dict[str, Any]) -> bytes:
+def paired_differences(
+    rows: Sequence[dict[str, Any]], summary: dict[str, Any], drawn: dict[str, Look]
+) -> bytes:
     """Return a PNG forest plot of agents minus baselines: a panel for each metric, better right."""
     arms = summary["arms"]
     agents = list(dict.fromkeys(row["agent"] for row in rows))
     baselines = list(dict.fromkeys(row["baseline"] for row in rows))
     metrics = list(dict.fromkeys(row["metric"] for row in rows))
-    colours = arm_colours(arms)
     pairs = len(agents) * len(baselines)
     # Many pairs are drawn closer, and a page still holds them.
     room, width, dot = (0.3, 2.4, 6.0) if pairs <= MANY_PAIRS else (0.12, 1.3, 3.0)
@@ -196,7 +186,7 @@ def paired_differences(rows: Sequence[dict[str, Any]], summary: dict[str, Any]) 
             offset = (agents.index(row["agent"]) + 0.5) / len(agents) - 0.5
             place = baselines.index(row["baseline"]) + 0.6 * offset
             ends = [row["interval"]["low"], row["interval"]["high"]]
-            colour = colours[row["agent"]]
+            colour = drawn[row["agent"]].colour
             panel.plot(ends, [place, place], lw=width, color=colour)
             panel.plot(row["interval"]["mean"], place, "o", color=colour, ms=dot)
         panel.axvline(0.0, color="#444444", lw=1)
@@ -209,22 +199,12 @@ def paired_differences(rows: Sequence[dict[str, Any]], summary: dict[str, Any]) 
         panel.set_ylim(len(baselines) - 0.5, -0.5)
         panel.grid(axis="x", alpha=0.25)
         panel.tick_params(labelsize=8)
-    handles = [Line2D([], [], color=colours[name], lw=2.4, marker="o") for name in agents]
+    labels = [arms[name]["label"] for name in agents]
+    handles = [Line2D([], [], color=drawn[name].colour, lw=2.4, marker="o") for name in agents]
     figure.legend(
-        handles, [arms[name]["label"] for name in agents], loc="outside lower center",
-        ncols=_legend_columns({name: arms[name] for name in agents}), frameon=False,
-    )  # fmt: skip
+        handles, labels, loc="outside lower center", ncols=legend_columns(labels), frameon=False
+    )
     return png(figure)
-
-
-def arm_colours(arms: dict[str, dict[str, Any]]) -> dict[str, str]:
-    """Return a colour for each arm: warm and black for agents, the others for baselines."""
-    agents = [name for name, arm in arms.items() if arm["is_agent"]]
-    others = [name for name in arms if name not in agents]
-    return {
-        **{name: AGENT_COLOURS[i % len(AGENT_COLOURS)] for i, name in enumerate(agents)},
-        **{name: COLOURS[i % len(COLOURS)] for i, name in enumerate(others)},
-    }
 
 
 def _curve(records: Sequence[Record], metric: str) -> tuple[Any, Any, Any]:

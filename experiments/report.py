@@ -15,7 +15,9 @@ from rich.table import Table
 
 from experiments import findings, plots, tables
 from experiments.about import policy_sentences, protocol, scale_sentence
-from experiments.answers import agents_of, answers, bad_rates, baselines_of, in_short
+from experiments.answers import agents_of, answers, bad_rates, distinct_baselines, in_short
+from experiments.findings import distinct, join
+from experiments.palette import looks
 from experiments.records import Record
 from experiments.run_table import run_table
 from lr_env import files
@@ -46,7 +48,6 @@ def write_report(folder: Path, summary: dict[str, Any], records: dict[str, list[
     files.write_text(folder / "runs.csv", run_table(summary, records))
     for name, picture in pictures.items():
         files.write_bytes(folder / f"{name}.png", picture.data)
-    agents, baselines = list(agents_of(summary)), baselines_of(summary)
     about = {
         "summary": summary,
         "scale": scale_sentence(summary),
@@ -55,13 +56,24 @@ def write_report(folder: Path, summary: dict[str, Any], records: dict[str, list[
         "answers": [
             (answer, _shown(answer.shows, pictures)) for answer in answers(summary, records)
         ],
-        "details": tables.differences_table(summary, agents, baselines),
-        "times": tables.convergence_table(summary, baselines),
+        "arms": tables.arms_table(summary),
+        "details": _details(summary),
         "tuning": tables.tuning_table(summary),
         "trainer": tables.trainer_table(summary),
     }
     files.write_text(folder / "report.md", render("report.md.j2", about))
     files.write_text(folder / "report.html", render("report.html.j2", about))
+
+
+def _details(summary: dict[str, Any]) -> dict[str, list[tables.Table]]:
+    """Return all comparisons of every agent, by its label: metrics, then times to the target."""
+    baselines, found = distinct_baselines(summary), {}
+    for name, arm in agents_of(summary).items():
+        kinds = [tables.differences_table(summary, [name], baselines)]
+        if summary["target_accuracy"]:
+            kinds.append(tables.convergence_by_agent(summary, [name], baselines))
+        found[arm["label"]] = [table for table in kinds if table]
+    return {label: own for label, own in found.items() if own}
 
 
 def _shown(beginnings: Sequence[str], pictures: dict[str, Picture]) -> dict[str, Picture]:
@@ -115,33 +127,45 @@ def _cell(interval: dict[str, float] | None) -> str:
 
 def _pictures(summary: dict[str, Any], records: dict[str, list[Record]]) -> dict[str, Picture]:
     arms, target = summary["arms"], summary["target_accuracy"]
+    first = summary["metrics"][0]
+    drawn = looks(distinct(arms), first, first in summary["lower_is_better"])
+    some = any(own.label is None for own in drawn.values())
+    grey = f"; in grey those with a worse test {first}" if some else ""
+    bands = ", 95 % t bands" if len(drawn) <= plots.MOST_BANDS else ""
     pictures = {
         "curves": Picture(
-            "Validation data at 20 points of the budget: means over seeds"
-            + (", 95 % t bands" if len(arms) <= plots.MOST_BANDS else ""),
-            plots.learning_curves(arms, records, summary["metrics"], target),
+            f"Validation data at 20 points of the budget: means over seeds{bands}{grey}",
+            plots.learning_curves(drawn, records, summary["metrics"], target),
         )
     }
     if target:
         pictures["reached"] = Picture(
-            f"Share of seeds whose validation accuracy has reached {target:g}",
-            plots.seeds_at_target(arms, records, target),
+            f"Share of seeds whose validation accuracy has reached {target:g}{grey}",
+            plots.seeds_at_target(drawn, records, target),
         )
-    known = [row for row in summary["differences"] if row["interval"]]
+    agents, baselines = agents_of(summary), distinct_baselines(summary)
+    metrics = summary["metrics"]
+    few = len(agents) * len(baselines) <= plots.MANY_PAIRS
+    known = [
+        row for row in summary["differences"]
+        if row["interval"] and row["agent"] in agents and row["baseline"] in baselines
+        and (few or row["metric"] in metrics[:2])
+    ]  # fmt: skip
     if known:
+        left = "" if few or len(metrics) < 3 else f" (the tables have {join(metrics[2:])} too)"
         pictures["differences"] = Picture(
             "Agent minus baseline on test data: means and 95 % intervals; right of the line the "
-            "agent is better",
-            plots.paired_differences(known, summary),
+            f"agent is better{left}",
+            plots.paired_differences(known, summary, drawn),
         )
     if bad_rates(summary).table:
         pictures["base-rates"] = Picture(
-            f"Test {summary['metrics'][0]} by base learning rate: means and 95 % intervals",
-            plots.base_rates(arms, summary["metrics"][0]),
+            f"Test {first} by base learning rate: means and 95 % intervals",
+            plots.base_rates(arms, drawn, first),
         )
-    for name, arm in arms.items():
+    for name, arm in agents.items():
         record = records[name][0]
-        if arm["is_agent"] and record["learning_rates"]["steps"]:
+        if record["learning_rates"]["steps"]:
             pictures[f"rates-{name.replace('@', '-at-')}"] = Picture(
                 f"{arm['label']}: the learning rate of every layer, seed {record['seed']}",
                 plots.rates_by_layer(record),

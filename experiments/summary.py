@@ -38,11 +38,18 @@ def summarise(arms: Sequence[Arm], records: dict[str, list[Record]], task: Task)
         name: [epochs_to_target(record["points"], target) for record in own] if target else []
         for name, own in records.items()
     }
+    same = _same_runs(arms, records)
     return {
         "metrics": names,
         "lower_is_better": [name for name in names if name in LOWER_IS_BETTER],
         "target_accuracy": target,
-        "arms": {arm.name: _arm(arm, records[arm.name], names, times[arm.name]) for arm in arms},
+        "arms": {
+            arm.name: {
+                **_arm(arm, records[arm.name], names, times[arm.name]),
+                "same_as": same.get(arm.name),
+            }
+            for arm in arms
+        },
         "differences": _differences(arms, records, names, share),
         "convergence": _convergence(arms, times, share) if target else [],
         "corrected_for_overlap": share is not None,
@@ -129,12 +136,18 @@ def rivals(arms: Sequence[Arm]) -> list[Arm]:
     ]
 
 
-def _twins(baselines: Sequence[Arm]) -> dict[str, str]:
+def _twins(arms: Sequence[Arm]) -> dict[str, str]:
     """Return, for arms with the same runs as one before them, that one: a tuned arm's own rate."""
     first: dict[Arm, str] = {}
-    for arm in baselines:
+    for arm in arms:
         first.setdefault(arm.settled, arm.name)
-    return {arm.name: first[arm.settled] for arm in baselines if first[arm.settled] != arm.name}
+    return {arm.name: first[arm.settled] for arm in arms if first[arm.settled] != arm.name}
+
+
+def _same_runs(arms: Sequence[Arm], records: dict[str, list[Record]]) -> dict[str, str]:
+    """Return, for arms all of whose runs are another's, that one."""
+    twins = _twins(arms).items()
+    return {own: first for own, first in twins if len(records[own]) <= len(records[first])}
 
 
 def _differences(

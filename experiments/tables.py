@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from experiments.findings import Summary, format_convergence
+from experiments.findings import Summary, distinct, format_convergence
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,8 @@ class Cell:
     @property
     def line(self) -> str:
         """The cell in one line, for Markdown."""
-        return " ".join([self.text, *(f"({part})" for part in self.small)])
+        small = [part if part.startswith("[") else f"({part})" for part in self.small]
+        return " ".join([self.text, *small])
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,23 @@ def differences_table(
     return table if table.rows else None
 
 
+def differences_by_agent(
+    summary: Summary, agents: Sequence[str], baselines: Sequence[str]
+) -> Table | None:
+    """Return agents minus baselines in the first metric: a row a baseline, a column an agent."""
+    arms, metric = summary["arms"], summary["metrics"][0]
+    table = Table((f"test {metric}, minus", *(arms[agent]["label"] for agent in agents)))
+    rows = {
+        (row["agent"], row["baseline"]): row
+        for row in summary["differences"]
+        if row["metric"] == metric
+    }
+    for baseline in baselines:
+        cells = [difference_cell(rows[agent, baseline]) for agent in agents]
+        table.rows.append([Cell(arms[baseline]["label"]), *cells])
+    return table if table.rows else None
+
+
 def difference_cell(row: dict[str, Any]) -> Cell:
     """Return a verdict with its difference, p values and the share of seeds ahead."""
     interval = row["interval"]
@@ -63,9 +81,9 @@ def difference_cell(row: dict[str, Any]) -> Cell:
         return Cell(row["verdict"])
     mean, low, high = (f"{interval[part]:+.4f}" for part in ("mean", "low", "high"))
     return Cell(
-        row["verdict"],
+        f"{row['verdict']} {mean}",
         (
-            f"{mean} [{low}, {high}]",
+            f"[{low}, {high}]",
             f"p {row['p_value']:.2g}, Holm {row['p_holm']:.2g}",
             f"ahead in {100 * row['probability_of_improvement']:.0f} %",
         ),
@@ -73,30 +91,62 @@ def difference_cell(row: dict[str, Any]) -> Cell:
     )
 
 
-def convergence_table(summary: Summary, baselines: Sequence[str]) -> Table | None:
-    """Return every agent's time to the target beside those of `baselines`."""
+def convergence_by_agent(
+    summary: Summary, agents: Sequence[str], baselines: Sequence[str]
+) -> Table | None:
+    """Return the baselines' times to the target, and how much sooner every agent gets there."""
     arms = summary["arms"]
-    table = Table(("agent against baseline", "agent", "baseline", "speed-up", "seeds"))
-    for row in summary["convergence"]:
-        if row["baseline"] not in baselines:
-            continue
-        agent, baseline = arms[row["agent"]], arms[row["baseline"]]
-        interval = row["interval"]
-        gap = () if interval is None else (
-            f"{interval['mean']:+.2f} [{interval['low']:+.2f}, {interval['high']:+.2f}] epochs",
-            f"p {row['p_value']:.2g}",
-        )  # fmt: skip
-        alone = f"agent alone {row['only_own']}, baseline alone {row['only_other']}"
-        table.rows.append(
-            [
-                Cell(agent["label"], (f"against {baseline['label']}",)),
-                Cell(format_convergence(agent["convergence"])),
-                Cell(format_convergence(baseline["convergence"])),
-                Cell("-" if row["speedup"] is None else f"x{row['speedup']:.2f}", gap),
-                Cell(f"both {row['both']}", (alone,)),
-            ]
-        )
-    return table if table.rows else None
+    table = Table(("epochs to the target", "baseline", *(arms[agent]["label"] for agent in agents)))
+    own = [Cell(format_convergence(arms[agent]["convergence"])) for agent in agents]
+    table.rows.append([Cell("agent"), Cell(""), *own])
+    rows = {(row["agent"], row["baseline"]): row for row in summary["convergence"]}
+    for baseline in baselines:
+        cells = [_speed_up(rows[agent, baseline]) for agent in agents]
+        time = Cell(format_convergence(arms[baseline]["convergence"]))
+        table.rows.append([Cell(f"against {arms[baseline]['label']}"), time, *cells])
+    return table if baselines and agents else None
+
+
+def _speed_up(row: dict[str, Any]) -> Cell:
+    """Return a speed-up with the difference in epochs, and who got there alone."""
+    interval = row["interval"]
+    alone = [
+        f"{who} alone in {row[key]}"
+        for who, key in (("agent", "only_own"), ("baseline", "only_other"))
+        if row[key]
+    ]
+    seeds = ", ".join([f"both in {row['both']} seeds", *alone])
+    gap = () if interval is None else (
+        f"{interval['mean']:+.2f} epochs",
+        f"[{interval['low']:+.2f}, {interval['high']:+.2f}]",
+        f"p {row['p_value']:.2g}",
+    )  # fmt: skip
+    return Cell("-" if row["speedup"] is None else f"x{row['speedup']:.2f}", (*gap, seeds))
+
+
+def arms_table(summary: Summary) -> Table:
+    """Return test metrics, time to the target and diverged runs of all arms, agents first."""
+    metrics, target = summary["metrics"], summary["target_accuracy"]
+    table = Table(("arm", *metrics, *([f"epochs to {target:g}"] if target else []), "diverged"))
+    own = distinct(summary["arms"])
+    for name in sorted(own, key=lambda name: not own[name]["is_agent"]):
+        arm = own[name]
+        again = [other["label"] for other in summary["arms"].values() if other["same_as"] == name]
+        notes = [] if arm["runs"] == summary["seeds"] else [f"{arm['runs']} seeds"]
+        notes += [f"the runs of {label} too" for label in again]
+        row = [Cell(arm["label"], tuple(notes), "agent" if arm["is_agent"] else "")]
+        row += [_interval_cell(arm["test"][metric]) for metric in metrics]
+        row += [Cell(format_convergence(arm["convergence"]))] if target else []
+        table.rows.append([*row, Cell(f"{arm['diverged']} of {arm['runs']}")])
+    return table
+
+
+def _interval_cell(own: dict[str, Any] | None) -> Cell:
+    """Return a mean with its interval, and the interquartile mean where there is one."""
+    if not own:
+        return Cell("not finite")
+    iqm = (f"IQM {own['iqm']['mean']:.4f}",) if own["iqm"] else ()
+    return Cell(f"{own['mean']:.4f}", (f"[{own['low']:.4f}, {own['high']:.4f}]", *iqm))
 
 
 def base_rates_table(summary: Summary, methods: dict[str, list[dict[str, Any]]]) -> Table | None:
@@ -113,11 +163,9 @@ def base_rates_table(summary: Summary, methods: dict[str, list[dict[str, Any]]])
 
 
 def _result(arm: dict[str, Any], metric: str) -> Cell:
-    own = arm["test"][metric]
-    small = (f"{arm['diverged']} of {arm['runs']} diverged",) if arm["diverged"] else ()
-    if not own:
-        return Cell("not finite", small)
-    return Cell(f"{own['mean']:.4f}", (f"{own['low']:.4f} to {own['high']:.4f}", *small))
+    own = _interval_cell(arm["test"][metric])
+    diverged = (f"{arm['diverged']} of {arm['runs']} diverged",) if arm["diverged"] else ()
+    return replace(own, small=(*own.small, *diverged))
 
 
 def cost_table(summary: Summary) -> Table:

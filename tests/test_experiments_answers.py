@@ -35,11 +35,11 @@ def test_against_a_tuned_schedule(policy: FrozenPolicy) -> None:
     summary, records = make(policy, agent_behind, "adam adam-cosine@best agent agent-narrow@best")
     answer = asked(summary, records)["Does it beat a tuned schedule?"]
     assert answer.lines[0] == (
-        "Adam, cosine, tuned: 0.003 was the best of 9 trials on validation data. The agent had "
-        "none."
+        "Tuned on validation data with 9 trials, of which the agent had none: Adam, cosine 0.003."
     )
     assert answer.table is not None
-    assert {cells[0].small for cells in answer.table.rows} == {("minus Adam, cosine, tuned",)}
+    assert answer.table.head[1:] == ("Frozen agent", "Frozen agent on cosine, tuned")
+    assert [cells[0].text for cells in answer.table.rows] == ["Adam, cosine, tuned"]
     costs = asked(summary, records)["What did it cost?"]
     assert "Frozen agent: 25% of its 2.0 s" in costs.lines[0]
     assert costs.lines[0].endswith("no trials beforehand.")
@@ -52,7 +52,7 @@ def test_nothing_tuned_is_said(policy: FrozenPolicy) -> None:
     summary, records = make(policy, agent_behind, "adam adam-cosine agent")
     answer = asked(summary, records)["Does it beat a tuned schedule?"]
     assert answer.lines[0].startswith("No arm was tuned here")
-    assert "Frozen agent against Adam, cosine: " in answer.lines[1]
+    assert "Frozen agent, test loss: worse than Adam, cosine." in answer.lines
 
 
 @pytest.mark.parametrize("recipe", FAR_APART)
@@ -62,12 +62,16 @@ def test_what_would_answer_belongs_to_the_recipe(recipe: str) -> None:
     assert max(arm.lr for arm in arms) >= FAR * min(arm.lr for arm in arms)
 
 
-def test_baselines_that_compare_alike_share_a_sentence(policy: FrozenPolicy) -> None:
-    summary, records = make(policy, agent_behind, "adam adam-cosine adam-linear agent")
-    lines = asked(summary, records)["Does it beat a tuned schedule?"].lines[1:]
-    assert [line.split(": ")[0] for line in lines] == [
-        "Frozen agent against Adam, cosine; Adam, warm-up and linear"
-    ]
+def test_a_few_baselines_are_named_and_many_counted(policy: FrozenPolicy) -> None:
+    def lines(arms: str) -> list[str]:
+        return asked(*make(policy, agent_behind, arms))["Does it beat a tuned schedule?"].lines[1:]
+
+    few = lines("adam adam-cosine adam-linear agent")
+    named = "2 of 2 baselines (Adam, cosine; Adam, warm-up and linear)"
+    assert f"Frozen agent, test loss: worse than {named}." in few
+    assert f"Frozen agent, test accuracy: cannot be told from {named}." in few
+    many = lines("adam adam-cosine adam-linear adam-wsd adam-plateau adam-hd agent")
+    assert "Frozen agent, test loss: worse than 5 of 5 baselines." in many
 
 
 def test_bad_base_rates_are_no_rivals(tmp_path: Path, policy: FrozenPolicy) -> None:

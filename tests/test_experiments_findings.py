@@ -37,7 +37,7 @@ def test_where_it_loses(policy: FrozenPolicy) -> None:
     assert in_short(summary) == [
         "Frozen agent, test accuracy: cannot be told from 1 of 1 baselines.",
         "Frozen agent, test loss: worse than 1 of 1 baselines.",
-        "Frozen agent, test f1: equal to 1 of 1 baselines within a point.",
+        "Frozen agent, test f1: equal within a point to 1 of 1 baselines.",
         "Frozen agent, median epochs to a validation accuracy of 0.9: 4.5. Of 1 baselines it is "
         "slower than 1 (none with p below 0.05).",
     ]

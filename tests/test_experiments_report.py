@@ -16,7 +16,8 @@ from rich.console import Console
 
 from experiments.about import scale_sentence
 from experiments.findings import losses
-from experiments.plots import arm_colours, learning_curves
+from experiments.palette import COLOURS, IN_BACKGROUND, looks
+from experiments.plots import learning_curves
 from experiments.report import print_table, write_report
 from lr_env.policy import FrozenPolicy
 from tests.reports import Record, agent_ahead, agent_behind, make, record
@@ -47,13 +48,33 @@ def test_agents_from_many_rates_have_colours_of_their_own(policy: FrozenPolicy) 
     rates = ("1e-5", "1e-4", "0.01", "0.1")
     names = ["adam", "agent", *(f"agent@{rate}" for rate in rates), "agent-narrow"]
     summary, _ = make(policy, agent_behind, " ".join(names))
-    assert len(set(arm_colours(summary["arms"]).values())) == len(names)
+    drawn = looks(summary["arms"], "accuracy", lower_is_better=False)
+    assert len({own.colour for own in drawn.values()}) == len(names)
+
+
+@pytest.mark.parametrize("metric", ["accuracy", "loss"])
+def test_of_many_baselines_the_best_are_picked_out(policy: FrozenPolicy, metric: str) -> None:
+    rates = [f"adam-cosine@0.0{place}" for place in range(1, 10)]
+
+    def own(arm: str, seed: int) -> Record:
+        place = rates.index(arm) if arm in rates else 0
+        return record(arm, seed, 0.5 + 0.01 * place, 0.4 + 0.01 * place, 4)
+
+    summary, _ = make(policy, own, " ".join(["adam", *rates, "agent"]))
+    drawn = looks(summary["arms"], metric, lower_is_better=metric == "loss")
+    picked = [name for name, look in drawn.items() if look.colour in COLOURS]
+    best = rates[3:] if metric == "accuracy" else rates[:6]
+    assert picked == ["adam", *best]
+    assert set(drawn) == set(summary["arms"])
+    grey = [look.label for look in drawn.values() if look.colour == IN_BACKGROUND]
+    assert grey == ["3 other baselines", None, None]
 
 
 def test_a_legend_of_long_names_stays_in_its_picture(policy: FrozenPolicy) -> None:
     names = "adam adam-linear@5e-5 adam-linear@best agent agent-narrow-linear@5e-5"
     summary, records = make(policy, agent_behind, names)
-    picture = learning_curves(summary["arms"], records, summary["metrics"], 0.9)
+    drawn = looks(summary["arms"], "accuracy", lower_is_better=False)
+    picture = learning_curves(drawn, records, summary["metrics"], 0.9)
     pixels = matplotlib.image.imread(io.BytesIO(picture))
     assert (pixels[:, [0, 1, -2, -1], :3] == 1.0).all()
 
@@ -86,13 +107,14 @@ def test_numbers_in_the_reports_are_the_summary_s(tmp_path: Path, policy: Frozen
     page = " ".join(Page((tmp_path / "report.html").read_text()).words)
     for arm in stored["arms"].values():
         for interval in arm["test"].values():
-            assert f"{interval['mean']:.4f} [{interval['low']:.4f}, " in markdown
-            assert f"{interval['mean']:.4f} {interval['low']:.4f} to {interval['high']:.4f}" in page
+            said = f"{interval['mean']:.4f} [{interval['low']:.4f}, {interval['high']:.4f}]"
+            assert said in markdown
+            assert said in page
     for row in stored["differences"]:
         low, high = row["interval"]["low"], row["interval"]["high"]
-        said = f"{row['interval']['mean']:+.4f} [{low:+.4f}, {high:+.4f}]"
-        assert f"{row['verdict']} ({said})" in markdown
-        assert f"{row['verdict']} {said}" in page
+        said = f"{row['verdict']} {row['interval']['mean']:+.4f} [{low:+.4f}, {high:+.4f}]"
+        assert said in markdown
+        assert said in page
     for text in (markdown, page):
         assert stored["policy"]["sha256"] in text
         assert stored["provenance"]["command"] in text
@@ -129,7 +151,31 @@ def test_tables_end_where_the_text_goes_on(tmp_path: Path, policy: FrozenPolicy)
     after = [b for a, b in itertools.pairwise(lines) if a.startswith("|")]
     # In Markdown a line right after a table is one of its rows.
     assert all(not line or line.startswith("|") for line in after)
-    assert "The trials of the tuned arms:" in lines
+    assert "<details><summary>The trials of the tuned arms</summary>" in lines
+
+
+def test_runs_are_told_once(tmp_path: Path, policy: FrozenPolicy) -> None:
+    def own(arm: str, seed: int) -> Record:
+        return agent_behind(arm.split("@")[0], seed)
+
+    # Tuned arms of `make` come to 0.003.
+    arms = "adam adam-cosine@0.003 adam-cosine@best agent agent-narrow@0.003 agent-narrow@best"
+    summary, records = make(policy, own, arms)
+    same = {name: arm["same_as"] for name, arm in summary["arms"].items() if arm["same_as"]}
+    assert same == {
+        "adam-cosine@best": "adam-cosine@0.003", "agent-narrow@best": "agent-narrow@0.003",
+    }  # fmt: skip
+    write_report(tmp_path, summary, records)
+    text = (tmp_path / "report.md").read_text()
+    table = text.split("## 1.")[0]
+    assert "| Adam, cosine, from 0.003 (the runs of Adam, cosine, tuned too) |" in table
+    assert "\n| Adam, cosine, tuned" not in table
+    assert "Adam, cosine 0.003 (the runs of Adam, cosine, from 0.003)" in text
+    assert "Frozen agent on cosine, tuned, minus every baseline" not in text
+    assert not (tmp_path / "rates-agent-narrow-at-best.png").exists()
+    # Fewer seeds are not all of another's.
+    fewer, _ = make(policy, own, arms, {"adam-cosine@0.003": 3})
+    assert fewer["arms"]["adam-cosine@best"]["same_as"] is None
 
 
 def test_the_page_stands_alone_and_markdown_finds_its_pictures(
