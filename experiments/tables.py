@@ -133,7 +133,7 @@ def arms_table(summary: Summary) -> Table:
         arm = own[name]
         again = [other["label"] for other in summary["arms"].values() if other["same_as"] == name]
         notes = [] if arm["runs"] == summary["seeds"] else [f"{arm['runs']} seeds"]
-        notes += [f"the runs of {label} too" for label in again]
+        notes += [f"also those of {label}" for label in again]
         row = [Cell(arm["label"], tuple(notes), "agent" if arm["is_agent"] else "")]
         row += [_interval_cell(arm["test"][metric]) for metric in metrics]
         row += [Cell(format_convergence(arm["convergence"]))] if target else []

@@ -168,7 +168,7 @@ def test_runs_are_told_once(tmp_path: Path, policy: FrozenPolicy) -> None:
     write_report(tmp_path, summary, records)
     text = (tmp_path / "report.md").read_text()
     table = text.split("## 1.")[0]
-    assert "| Adam, cosine, from 0.003 (the runs of Adam, cosine, tuned too) |" in table
+    assert "| Adam, cosine, from 0.003 (also those of Adam, cosine, tuned) |" in table
     assert "\n| Adam, cosine, tuned" not in table
     assert "Adam, cosine 0.003 (the runs of Adam, cosine, from 0.003)" in text
     assert "Frozen agent on cosine, tuned, minus every baseline" not in text
