@@ -41,6 +41,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "no fine-tuning": {"fine_tuning": False},
     "no ceiling": {"ceiling": 0.0},
     "the last weights": {"averaging": 0.0},
+    "a warm start": {"branches": 120},
     "no twins": {"twins": 1},
     "white noise": {"ppo": PPOConfig(noise_memory=0.0)},
     "the plan's settings": {"preset": "plan"},

@@ -99,6 +99,11 @@ class TrainConfig:
     a multiple of the twins."""
     twins: int = 4
     """Trainings of each instance that PPO's agent is judged against each other on; 1: none."""
+    branches: int = 0
+    """Turns at stacks of trainings that part under constant actions, from whose ends PPO's actor is
+    begun, 120 in ten minutes whatever `minutes` says; 0: none, docs/LOG.md has why."""
+    branch_instances: int = 8
+    """Instances in each of them."""
     shared_noise: float = 0.5
     """Share of trainings whose layers all explore with the same random number."""
     validation_seen: float = 0.3
@@ -145,7 +150,10 @@ class TrainConfig:
             raise UnknownNameError("schedules", self.schedules, ("mixed", "constant"))
         if self.reward not in ("potential", "progress"):
             raise UnknownNameError("reward", self.reward, ("potential", "progress"))
-        for name in ("steps", "minutes", "stacks", "slots", "twins", "workers", "score_every"):
+        for name in (
+            "steps", "minutes", "stacks", "slots", "twins", "workers", "score_every",
+            "branch_instances",
+        ):  # fmt: skip
             value = getattr(self, name)
             if value is not None and value <= 0:
                 raise InvalidArgumentError(f"{name} must be above zero, not {value}.")
@@ -155,8 +163,9 @@ class TrainConfig:
                     raise InvalidArgumentError(
                         f"{name} must be at least 1, not {getattr(own, name)}."
                     )
-        if self.renew_every < 0:
-            raise InvalidArgumentError(f"renew_every must be at least 0, not {self.renew_every}.")
+        for name in ("renew_every", "branches"):
+            if getattr(self, name) < 0:
+                raise InvalidArgumentError(f"{name} must be at least 0, not {getattr(self, name)}.")
         if not 0.0 <= self.ceiling < math.inf:
             raise InvalidArgumentError(f"ceiling must be at least 0, not {self.ceiling}.")
         for name, share in (

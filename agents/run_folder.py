@@ -21,6 +21,7 @@ class RunFolder:
         self.path = path
         self.record = path / "run.json"
         self.checkpoint = path / "checkpoint.pt"
+        self.branches = path / "branches"
         self.best = path / "policies" / "best"
         self.final = path / "policies" / "final"
         self.logs = path / "logs"

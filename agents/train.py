@@ -21,6 +21,7 @@ from agents.monitor import Monitor, save_best
 from agents.renewal import Renewal
 from agents.run_folder import RunFolder
 from agents.slots import SlotVecEnv
+from agents.warm_start import warm_start
 from agents.workers import Workers
 from lr_env import files
 from lr_env.command_line import run_command
@@ -63,6 +64,8 @@ def train(given: TrainConfig) -> FrozenPolicy:
         monitor = Monitor(config, folder, env, renewal, console, about, began)
         if given.resume is not None and folder.checkpoint.exists():
             load_checkpoint(folder.checkpoint, model, env, renewal, monitor.restore)
+        else:
+            warm_start(config, model, workers, folder, console)
         model.set_logger(_logger(folder))
         try:
             model.learn(

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from agents.branches import Branches, grow
 from agents.curriculum import StackPlan
 from lr_env import scoring
 from lr_env.errors import InvalidArgumentError
@@ -87,6 +88,13 @@ class Workers:
         ])  # fmt: skip
         return _merged(answers, shares)
 
+    def grow(self, plans: Sequence[StackPlan]) -> list[Branches]:
+        """Return what parts in the stacks of `plans`, which are not those that are stepped."""
+        shares = share_out([plan.cost for plan in plans], len(self._processes))
+        messages = [("grow", [plans[index] for index in share]) for share in shares]
+        merged = _merged(self._processes.ask(messages), shares)
+        return [Branches(**tensors) for tensors in merged]
+
     def state_dict(self) -> list[dict[str, Any]]:
         """Return every stack's state."""
         return _merged(self._ask("state"), self._shares)
@@ -156,6 +164,8 @@ def _values(stacks: list[Stack], plans: list[StackPlan], word: str, payload: Any
     if word == "step":
         pairs = zip(stacks, payload, strict=True)
         return [vars(stack.step(torch.from_numpy(actions))) for stack, actions in pairs]
+    if word == "grow":
+        return [vars(grow(plan)) for plan in payload]
     if word == "score":
         kind, weights, card, suite, seed = payload
         tensors = {name: torch.from_numpy(array) for name, array in weights.items()}

@@ -88,6 +88,20 @@ def test_a_run_in_two_parts_is_the_run_in_one(algo: str, tmp_path: Path) -> None
 
 
 @pytest.mark.usefixtures("inline")
+def test_a_warm_start_comes_first_and_only_once(tmp_path: Path) -> None:
+    grown = {"branches": 1, "branch_instances": 2, "fine_tuning": False}
+    train(_config(tmp_path / "whole", steps=1000, **grown))
+    train(_config(tmp_path / "parts", steps=600, checkpoint_seconds=0.0, **grown))
+    parts = _only_run(tmp_path / "parts")
+    (kept,) = (parts / "branches").iterdir()
+    kept.unlink()
+    train(_config(tmp_path / "parts", steps=1000, resume=str(parts)))
+    # The checkpoint has the fitted actor: nothing is grown, and nothing fitted, a second time.
+    assert not list((parts / "branches").iterdir())
+    assert _equal(_weights(parts), _weights(_only_run(tmp_path / "whole")))
+
+
+@pytest.mark.usefixtures("inline")
 def test_noise_that_outlasts_a_decision_outlasts_a_break(tmp_path: Path) -> None:
     """Where no stack gives way to another, the last noise is part of the state."""
     train(_config(tmp_path / "whole", steps=1000, renew_every=0))
@@ -102,6 +116,7 @@ def test_noise_that_outlasts_a_decision_outlasts_a_break(tmp_path: Path) -> None
 def test_kill_nine_loses_nothing_but_time(tmp_path: Path) -> None:
     command = [
         sys.executable, "-m", "agents.train", "--stacks", "2", "--slots", "12", "--steps", "3000",
+        "--branches", "2", "--branch-instances", "2",
         "--ppo.n-steps", "4", "--checkpoint-seconds", "0", "--workers", "1", "--out",
     ]  # fmt: skip
     subprocess.run([*command, str(tmp_path / "whole")], cwd=ROOT, check=True, capture_output=True)

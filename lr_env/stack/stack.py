@@ -75,6 +75,11 @@ class Stack:
         return self._trainings.lanes.step.clone()
 
     @property
+    def total_steps(self) -> Tensor:
+        """Updates that every lane will make `[N]`."""
+        return self._trainings.lanes.total_steps.clone()
+
+    @property
     def base_lr(self) -> Tensor:
         """The nominal base rate of every lane `[N]`, float64."""
         return self._trainings.lanes.base_lr.clone()
