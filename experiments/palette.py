@@ -49,7 +49,8 @@ def looks(arms: Arms, metric: str, lower_is_better: bool) -> dict[str, Look]:
         found[name] = Look(colour, "-", 2.4, arms[name]["label"], 3)
     behind = [name for name in arms if name not in found]
     for name in behind:
-        others = f"{len(behind)} other baselines" if name == behind[0] else None
+        plural = "s" if len(behind) > 1 else ""
+        others = f"{len(behind)} other baseline{plural}" if name == behind[0] else None
         found[name] = Look(IN_BACKGROUND, "-", 1.0, others, 1)
     return found
 

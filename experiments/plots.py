@@ -20,6 +20,7 @@ from experiments.convergence import epochs_to_target
 from experiments.findings import Arms
 from experiments.palette import Look, labels_of, legend_columns, legend_height
 from experiments.records import Record
+from experiments.summary import LOWER_IS_BETTER
 
 MANY_LAYERS = 24
 MANY_PAIRS = 30
@@ -104,6 +105,10 @@ def base_rates(arms: Arms, drawn: dict[str, Look], metric: str) -> bytes:
             color=look.colour, label=first["label"].split(", from ")[0], ls=look.dash,
         )  # fmt: skip
     panel.set(xlabel="base learning rate", ylabel=f"test {metric}", xscale="log")
+    if metric not in LOWER_IS_BETTER:
+        # Intervals of few seeds may leave what there can be; the axis does not.
+        bottom, top = panel.get_ylim()
+        panel.set_ylim(max(bottom, 0.0), min(top, 1.0))
     panel.grid(alpha=0.25)
     figure.legend(loc="outside lower center", ncols=3, frameon=False)
     return png(figure)
