@@ -200,7 +200,9 @@ def _cost(agent: dict[str, Any], others: list[dict[str, Any]]) -> list[str]:
     speeds = [
         other["samples_per_second"]
         for other in others
-        if other["samples_per_second"] > 0 and other["optimizer"] == agent["optimizer"]
+        if other["samples_per_second"] > 0
+        and other["optimizer"] == agent["optimizer"]
+        and not other["controller_seconds"]
     ]
     own = agent["samples_per_second"]
     if not speeds or own <= 0 or min(speeds) <= own:

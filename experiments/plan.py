@@ -65,13 +65,13 @@ class Plan:
     def spec(self, arm: Arm, seed: int) -> RunSpec:
         """Return the run of `arm` with `seed`."""
         config = self.config
-        digest = self.policy.card["weights_sha256"] if self.policy and arm.is_agent else None
+        digest = self.policy.card["weights_sha256"] if self.policy and arm.has_policy else None
         return RunSpec(
             task=config.task,
             task_arguments=config.task_arguments,
             seed=seed,
             arm=arm.settled,
-            policy=config.policy if arm.is_agent else None,
+            policy=config.policy if arm.has_policy else None,
             epochs=self.epochs,
             batch_size=self.batch_size,
             policy_sha256=digest,
@@ -100,7 +100,7 @@ def make_plan(config: EvaluateConfig) -> Plan:
     for arm in config.parsed_arms:
         if arm.method.package is not None:
             import_library(arm)
-    needed = any(arm.is_agent for arm in config.parsed_arms)
+    needed = any(arm.has_policy for arm in config.parsed_arms)
     plan = Plan(config, task, FrozenPolicy.load(config.policy) if needed else None)
     if plan.batch_size > task.size("train"):
         raise InvalidArgumentError(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from typing import Any
 
@@ -89,8 +89,8 @@ def fingerprint(spec: RunSpec, task: Mapping[str, Any], policy: FrozenPolicy | N
             },
             "seed": spec.seed,
             "run": [spec.device, spec.recipe, spec.scale, spec.read_test],
-            "arm": [spec.arm.method_name, spec.arm.lr, asdict(spec.arm.method)],
-            "policy": behaviour(policy if spec.arm.is_agent else None),
+            "arm": [spec.arm.method_name, spec.arm.lr, spec.arm.method.to_dict()],
+            "policy": behaviour(policy if spec.arm.has_policy else None),
         }
     )
 

@@ -178,7 +178,7 @@ def cost_table(summary: Summary) -> Table:
             [
                 Cell(arm["label"]),
                 Cell(f"{arm['seconds']:.2f} s"),
-                Cell(f"{part:.0%}" if arm["is_agent"] else "-"),
+                Cell(f"{part:.0%}" if arm["controller_seconds"] else "-"),
                 Cell(f"{arm['samples_per_second']:,.0f}"),
                 Cell(f"{trials['trials']}, {trials['seconds']:.0f} s") if trials else Cell("none"),
             ]

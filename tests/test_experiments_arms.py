@@ -42,6 +42,15 @@ def test_names_round_trip(name: str) -> None:
         assert f", base rate {arm.lr:g}" in arm.description
 
 
+def test_what_decides_runs_is_what_it_was_before_there_was_a_start_alone() -> None:
+    known = {
+        "label", "schedule", "lr", "optimizer", "z_max", "z_init", "layer_decay", "tuned_as",
+        "package", "recipe", "lr_star",
+    }  # fmt: skip
+    assert {name for name in METHODS if set(METHODS[name].to_dict()) != known} == {"start"}
+    assert METHODS["start"].to_dict()["acts"] is False
+
+
 def test_an_arm_may_have_seeds_of_its_own() -> None:
     seeds = parse_seeds("adam adam-wsd@0.01:3 adam-cosine@best:12 adam")
     assert {arm.name: count for arm, count in seeds.items()} == {

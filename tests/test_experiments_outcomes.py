@@ -37,7 +37,7 @@ def outcome(name: str) -> float:
     (arm,) = parse_arms(name)
     spec = RunSpec(
         task="digits", task_arguments={}, seed=0, arm=arm, epochs=1, batch_size=32,
-        policy=DEFAULT_POLICY if arm.is_agent else None,
+        policy=DEFAULT_POLICY if arm.has_policy else None,
     )  # fmt: skip
     return float(run(spec)["points"][-1]["loss"])
 

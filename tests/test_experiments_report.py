@@ -145,6 +145,16 @@ def test_arms_are_paired_over_the_seeds_that_both_have(
     assert "3 to 5" not in (tmp_path / "whole/report.md").read_text()
 
 
+def test_the_start_alone_is_a_control_and_no_agent(tmp_path: Path, policy: FrozenPolicy) -> None:
+    summary, records = make(policy, agent_behind, "adam start agent")
+    assert {row["baseline"] for row in summary["differences"]} == {"adam", "start"}
+    assert {row["agent"] for row in summary["differences"]} == {"agent"}
+    write_report(tmp_path, summary, records)
+    text = (tmp_path / "report.md").read_text()
+    assert "under the policy's own start and schedule, and no actions" in text
+    assert not (tmp_path / "rates-start.png").exists()
+
+
 def test_tables_end_where_the_text_goes_on(tmp_path: Path, policy: FrozenPolicy) -> None:
     write_report(tmp_path, *make(policy, agent_behind, "adam adam@0.1 adam-linear@best agent"))
     lines = [line.strip() for line in (tmp_path / "report.md").read_text().splitlines()]

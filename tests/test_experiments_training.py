@@ -11,10 +11,12 @@ import torch
 from torch import nn
 
 from experiments.arms import METHODS, parse_arms
+from experiments.arms.agent import silent
 from experiments.arms.optimizers import build_optimizer, judged_weights, training_mode
 from experiments.runs import POINTS, RunSpec
 from experiments.training import run
 from lr_env.errors import PolicyError
+from lr_env.observation import FEATURES
 from lr_env.tasks import Split, register_task
 from tests.toys import ToyTask, make_policy
 
@@ -67,7 +69,7 @@ def spec(arm: str, policy: str, task: str = "toy", seed: int = 0, **changes: Any
     chosen = parse_arms(arm)[0]
     arguments: dict[str, Any] = {
         "task": task, "task_arguments": {}, "seed": seed, "arm": chosen,
-        "policy": policy if chosen.is_agent else None, "epochs": 10, "batch_size": 16,
+        "policy": policy if chosen.has_policy else None, "epochs": 10, "batch_size": 16,
     }  # fmt: skip
     return RunSpec(**{**arguments, **changes})
 
@@ -97,6 +99,23 @@ def test_arms_of_a_seed_see_the_same_batches_and_test_data_once(policy: str) -> 
     assert seen["adam"].count("test") == 1
     assert seen["adam"][-1] == "test"
     assert seen["adam"].count("validation") == POINTS
+
+
+@pytest.mark.parametrize("discrete", [False, True])
+def test_the_start_alone_is_the_agent_without_its_actions(discrete: bool, tmp_path: Path) -> None:
+    policy = make_policy(discrete=discrete)
+    still = silent(policy)
+    rows = torch.randn(20, 3, len(FEATURES))
+    assert not still.act(rows).any()
+    assert policy.act(rows).any()
+    for name, own in (("policy", policy), ("still", still)):
+        own.save(tmp_path / name)
+    start = timeless(run(spec("start", str(tmp_path / "policy"))))
+    agent = timeless(run(spec("agent", str(tmp_path / "still"))))
+    assert start.pop("arm") == "start"
+    assert agent.pop("arm") == "agent"
+    assert start == agent
+    assert run(spec("agent", str(tmp_path / "policy")))["points"] != start["points"]
 
 
 def test_arms_of_a_seed_start_from_the_same_weights(policy: str) -> None:

@@ -6,10 +6,12 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from experiments.arms.names import Arm
+from lr_env.action import DISCRETE_ACTIONS
 from lr_env.controller import LRController
 from lr_env.policy import FrozenPolicy
 
@@ -65,6 +67,15 @@ class Agent:
         self.clock.stop()
 
 
+def silent(policy: FrozenPolicy) -> FrozenPolicy:
+    """Return a policy with the start and the schedule of `policy` whose actions are all zero."""
+    weights = {name: torch.zeros_like(own) for name, own in policy.weights().items()}
+    if policy.discrete:
+        *_, last = (own for name, own in weights.items() if name.endswith("bias"))
+        last[DISCRETE_ACTIONS.index(0.0)] = 1.0
+    return FrozenPolicy(weights, policy.card)
+
+
 def build_agent(
     arm: Arm,
     policy: FrozenPolicy,
@@ -74,7 +85,8 @@ def build_agent(
     steps_per_epoch: int,
     pretrained: Callable[[str], bool],
 ) -> Agent:
-    """Return the arm's agent."""
+    """Return the arm's agent; one that does not act where the arm is its start alone."""
+    policy = policy if arm.method.acts else silent(policy)
     return Agent(
         optimizer,
         lambda: LRController(

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
 
 from lr_env.action import InitialScale
 
@@ -34,6 +34,7 @@ class Method:
         tuned_as: the method whose trials find the rate of `name@best`; None where none does.
         package: what it needs beyond torch.
         recipe: the recipe that it belongs to.
+        acts: whether the agent acts; if not, its start and its schedule are all there is of it.
     """
 
     label: str
@@ -47,6 +48,14 @@ class Method:
     package: str | None = None
     recipe: str = "plan"
     lr_star: str = "all"
+    acts: bool = True
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what decides runs; fields that came later are left out where they change none."""
+        values = asdict(self)
+        if self.acts:
+            del values["acts"]
+        return values
 
 
 METHODS: dict[str, Method] = {
@@ -72,6 +81,7 @@ METHODS: dict[str, Method] = {
     "lr-star-finetuning": Method(
         "Go to lr* of fine-tuning, cosine", "cosine", None, lr_star="finetuning"
     ),
+    "start": Method("The policy's start alone", z_max=10.0, z_init=None, acts=False),
     "agent": Method("Frozen agent", z_max=10.0, z_init=None),
     "agent-narrow": Method("Frozen agent on cosine", "cosine", z_max=2.0, tuned_as="adam-cosine"),
     "agent-narrow-linear": Method(

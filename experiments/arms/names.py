@@ -60,15 +60,22 @@ class Arm:
         if method.z_max is None:
             return text
         start = "scale 1" if method.z_init == "zero" else "its policy's own start"
+        if not method.acts:
+            return f"{text}, under {start.replace('its', 'the')} and schedule, and no actions"
         return (
             f"{text}; the agent scales every layer's rate by up to 2^{method.z_max:g} either way, "
             f"from {start}"
         )
 
     @property
-    def is_agent(self) -> bool:
-        """Whether a frozen policy is at work."""
+    def has_policy(self) -> bool:
+        """Whether a frozen policy is needed, be it for its start alone."""
         return self.method.z_max is not None
+
+    @property
+    def is_agent(self) -> bool:
+        """Whether a frozen policy is at work; without actions it is a control."""
+        return self.has_policy and self.method.acts
 
     @property
     def has_own_rate(self) -> bool:
