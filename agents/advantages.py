@@ -12,13 +12,13 @@ from torch import Tensor
 
 
 class TwinRolloutBuffer(RolloutBuffer):
-    """SB3's rollout buffer with advantages above the mean of twins.
+    """SB3's rollout buffer with advantages above the mean of the other twins.
 
-    Trainings of one instance differ in nothing but what the agent does. What they have in common
+    Trainings of one instance differ in nothing but what the agent does. What the others come to
     at a decision, most of the variance of a return, is taken from each one's advantage (as a
-    group-relative baseline, Shao et al. 2024, section 4.1, but decision by decision). Within each
-    stack they have mean 0, trainings without a twin included. What the value function learns
-    stays as it was.
+    group-relative baseline, Shao et al. 2024, section 4.1, but decision by decision, and without
+    the training itself, as in Kool et al. 2019). Those without a twin at a decision are judged
+    against the mean of all such in their stack. What the value function learns stays as it was.
 
     Args:
         stacks: the stack of every slot `[slots]`.
@@ -50,20 +50,29 @@ class TwinRolloutBuffer(RolloutBuffer):
         self._current = self._twins_now()
 
     def compute_returns_and_advantage(self, last_values: Tensor, dones: NDArray[Any]) -> None:
-        """Compute both as SB3 does, then take from each advantage the mean of its twins."""
+        """Compute both as SB3 does, then take from each advantage the mean of the other twins."""
         super().compute_returns_and_advantage(last_values, dones)
-        self.advantages = np.stack([
+        pairs = [
             above_twins(own, twins)
             for own, twins in zip(self.advantages, self._twins, strict=True)
-        ])  # fmt: skip
+        ]  # fmt: skip
+        self.advantages = np.stack([above for above, _ in pairs])
+        alone = np.stack([lone for _, lone in pairs])
         for stack in np.unique(self.stacks):
-            own = self.advantages[:, self.stacks == stack]
-            self.advantages[:, self.stacks == stack] = own - own.mean()
+            own = alone & (self.stacks == stack)
+            if own.any():
+                self.advantages[own] -= self.advantages[own].mean()
 
 
-def above_twins(values: NDArray[np.float32], twins: NDArray[np.int64]) -> NDArray[np.float32]:
-    """Return `values [slots]` above the mean of those with the same number; their own if alone."""
-    _, index, count = np.unique(twins, return_inverse=True, return_counts=True)
-    mean = np.where(count > 1, np.bincount(index, values) / count, 0.0)
-    above: NDArray[np.float32] = (values - mean[index]).astype(np.float32)
-    return above
+def above_twins(
+    values: NDArray[np.float32], twins: NDArray[np.int64]
+) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """Return `values [slots]` above the mean of the others of the same number, and who has none.
+
+    Those without another keep their own.
+    """
+    _, index, counts = np.unique(twins, return_inverse=True, return_counts=True)
+    others = counts[index] - 1
+    mean = (np.bincount(index, values)[index] - values) / np.maximum(others, 1)
+    above = np.where(others > 0, values - mean, values).astype(np.float32)
+    return above, others == 0

@@ -119,6 +119,9 @@ class TrainConfig:
     ceiling: float = 2.0
     """Of the policy that is exported, in multiples of the usual limits; 0: none. The trainings
     have none: an agent that can do no harm does not learn what harm is (docs/LOG.md)."""
+    pretrained_reach: float = 0.0
+    """How far actions move pretrained layers from their start, octaves; 0: such layers keep start
+    and schedule, since actions did no good to encoders (docs/LOG.md)."""
     schedules: str = "mixed"
     """Base schedules of trainings whose envelope has none of its own: mixed or constant."""
     fine_tuning: bool = True
@@ -166,8 +169,9 @@ class TrainConfig:
         for name in ("renew_every", "branches"):
             if getattr(self, name) < 0:
                 raise InvalidArgumentError(f"{name} must be at least 0, not {getattr(self, name)}.")
-        if not 0.0 <= self.ceiling < math.inf:
-            raise InvalidArgumentError(f"ceiling must be at least 0, not {self.ceiling}.")
+        for name in ("ceiling", "pretrained_reach"):
+            if not 0.0 <= getattr(self, name) < math.inf:
+                raise InvalidArgumentError(f"{name} must be at least 0, not {getattr(self, name)}.")
         for name, share in (
             ("noise_memory", self.ppo.noise_memory), ("averaging", self.averaging),
         ):  # fmt: skip

@@ -115,7 +115,12 @@ def envelope(config: TrainConfig, narrow: bool = False) -> Envelope:
     """Return the envelope that the agent learns in, or the narrow one around recipes."""
     wide = WIDE[config.start]
     wanted = replace(NARROW, leak=wide.leak) if narrow else wide
-    return replace(wanted, mode=config.action_mode, ceiling=None)  # type: ignore[arg-type]
+    return replace(
+        wanted,
+        mode=config.action_mode,  # type: ignore[arg-type]
+        ceiling=None,
+        pretrained_reach=config.pretrained_reach,
+    )
 
 
 def _turns(config: TrainConfig) -> list[int]:

@@ -20,7 +20,7 @@ Record = dict[str, Any]
 _SAFE = re.compile(r"[A-Za-z0-9_@+-][A-Za-z0-9_.@+-]*(?:/[A-Za-z0-9_@+-][A-Za-z0-9_.@+-]*)*")
 _BEHAVIOUR = (
     "weights_sha256", "action_space", "activation", "action_mode", "z_max", "max_step", "z_init",
-    "ceiling", "schedule", "reach", "leak",
+    "ceiling", "schedule", "reach", "leak", "pretrained_reach",
 )  # fmt: skip
 
 

@@ -96,6 +96,8 @@ class Envelope:
         leak: share of its way from the start that z takes back before an incremental action
             moves it: what an action did fades, and a small bias of a policy adds up to an offset
             of bias / leak, not to a drift (a leaky integrator).
+        pretrained_reach: the reach of pretrained layers, octaves, whatever the start; 0: no action
+            moves them; None: that of the others.
 
     Raises:
         InvalidArgumentError, UnknownNameError: a value out of range.
@@ -109,6 +111,7 @@ class Envelope:
     schedule: str = "constant"
     reach: float | None = None
     leak: float = 0.0
+    pretrained_reach: float | None = None
 
     def __post_init__(self) -> None:
         if not 0.0 < self.z_max <= 20.0:
@@ -121,6 +124,9 @@ class Envelope:
             raise UnknownNameError("z_init", str(self.z_init), STARTS)
         if self.reach is not None and not 0.0 < self.reach < math.inf:
             raise InvalidArgumentError(f"reach must be above 0 or None, not {self.reach}.")
+        own = self.pretrained_reach
+        if own is not None and not 0.0 <= own < math.inf:
+            raise InvalidArgumentError(f"pretrained_reach must be at least 0 or None, not {own}.")
         if not 0.0 <= self.leak < 1.0:
             raise InvalidArgumentError(f"leak must be in [0, 1), not {self.leak}.")
         if self.schedule not in SCHEDULES:
@@ -131,7 +137,8 @@ class Envelope:
     def around(self, z_max: float | None, z_init: InitialScale | None) -> Envelope:
         """Return this envelope with another width and start; its own where None.
 
-        Its own schedule and reach belong to its own start: another start has neither.
+        Its own schedule and reach belong to its own start: another start has neither. What holds
+        pretrained layers stays.
         """
         z_max = self.z_max if z_max is None else z_max
         if z_init is None or z_init == self.z_init:
@@ -175,11 +182,17 @@ class Envelope:
             start = torch.zeros_like(start)
         held = start.masked_fill(~known, math.inf).amin(-1, keepdim=True)
         start = torch.where(known, start, torch.where(held.isfinite(), held, 0.0))
-        reach = 2.0 * self.z_max if self.reach is None else self.reach
+        reach = self._reach(pretrained).to(relative_rate)
         lowest = (start - reach).clamp(min=-self.z_max)
         # Where a layer starts, at least: a zero action keeps it.
         highest = self._scale_for(limits, relative_rate).minimum(start + reach).maximum(start)
         return Scope(start, torch.where(known, lowest, start), torch.where(known, highest, start))
+
+    def _reach(self, pretrained: Tensor) -> Tensor:
+        """Return how far actions move layers from their starts `[L]`, octaves."""
+        others = 2.0 * self.z_max if self.reach is None else self.reach
+        own = others if self.pretrained_reach is None else self.pretrained_reach
+        return torch.where(pretrained > 0, own, others)
 
     def _limits(self, relative_rate: Tensor, pretrained: Tensor) -> Tensor:
         """Return how much of each layer an update may change `[..., L]`."""

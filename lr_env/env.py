@@ -61,6 +61,8 @@ class LayerwiseLREnv(gymnasium.Env[Observation, Action]):
         envelope_schedule: name of a schedule that the envelope adds to the base schedule.
         reach: how far actions move a layer from its start, octaves; None: as far as z_max.
         leak: share of its way from the start that a layer takes back at every decision.
+        pretrained_reach: the reach of pretrained layers, octaves; 0 keeps actions off them, None:
+            that of the others.
         reward_kind: `potential` or `progress`.
         gamma: discount that the potential is shaped with.
         validation_samples: validation samples that the reward is measured on.
@@ -100,6 +102,7 @@ class LayerwiseLREnv(gymnasium.Env[Observation, Action]):
         envelope_schedule: str = "constant",
         reach: float | None = None,
         leak: float = 0.0,
+        pretrained_reach: float | None = None,
         reward_kind: RewardKind = "potential",
         gamma: float = 0.99,
         validation_samples: int = 256,
@@ -133,8 +136,9 @@ class LayerwiseLREnv(gymnasium.Env[Observation, Action]):
         self._batch_size = batch_size
         self._discrete = discrete
         self._envelope = Envelope(
-            z_max, action_mode, max_step, z_init, ceiling, envelope_schedule, reach, leak
-        )
+            z_max, action_mode, max_step, z_init, ceiling, envelope_schedule, reach, leak,
+            pretrained_reach,
+        )  # fmt: skip
         self._reward_kind: RewardKind = reward_kind
         self._gamma = gamma
         self._validation_samples = validation_samples

@@ -136,6 +136,7 @@ def make_card(
         "schedule": envelope.schedule,
         "reach": envelope.reach,
         "leak": envelope.leak,
+        "pretrained_reach": envelope.pretrained_reach,
         **about,
     }
 
@@ -221,6 +222,7 @@ def _envelope(card: Mapping[str, Any]) -> Envelope:
             schedule=card.get("schedule", "constant"),
             reach=card.get("reach"),
             leak=float(card.get("leak", 0.0)),
+            pretrained_reach=card.get("pretrained_reach"),
         )
     except (KeyError, TypeError, ValueError, OverflowError, LrEnvError) as error:
         raise PolicyError(f"its card describes no usable action envelope: {error}.") from error

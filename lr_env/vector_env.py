@@ -214,6 +214,7 @@ def _settings(chosen: Mapping[str, Any], total_steps: int) -> StackSettings:
             chosen["envelope_schedule"],
             chosen["reach"],
             chosen["leak"],
+            chosen["pretrained_reach"],
         ),
         validation_seen=float(chosen["observe_validation"]),
         **{name: chosen[name] for name in same},

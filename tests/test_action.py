@@ -145,6 +145,27 @@ def test_actions_stay_within_reach_of_the_start(mode: str) -> None:
     assert moved.tolist() == pytest.approx([-2.0, -8.0])
 
 
+@pytest.mark.parametrize("mode", ["incremental", "residual"])
+def test_pretrained_layers_have_a_reach_of_their_own(mode: str) -> None:
+    pretrained = torch.tensor([1.0, 0.0])
+    for own, moved in ((0.0, 0.0), (0.5, 0.5), (None, 2.0)):
+        envelope = Envelope(
+            z_max=8.0, mode=mode, max_step=20.0, z_init="calibrated", ceiling=None, reach=2.0,
+            pretrained_reach=own,
+        )  # fmt: skip
+        scope = envelope.begin(torch.tensor([3e-3, 0.4]), pretrained, BUDGET)
+        for sign in (-1.0, 1.0):
+            z = envelope.move(scope.start, torch.full((2,), sign), scope)
+            assert (z - scope.start).tolist() == pytest.approx([sign * moved, sign * 2.0], abs=1e-6)
+
+
+def test_pretrained_layers_are_held_around_a_recipe_too() -> None:
+    narrow = Envelope(z_init="calibrated", reach=3.0, pretrained_reach=0.0).around(2.0, "zero")
+    scope = narrow.begin(torch.full((2,), 1e-3), torch.tensor([1.0, 0.0]), BUDGET)
+    assert scope.lowest.tolist() == [0.0, -2.0]
+    assert scope.highest.tolist() == [0.0, 2.0]
+
+
 def test_a_leak_takes_actions_back_and_keeps_a_bias_from_adding_up() -> None:
     envelope = Envelope(max_step=1.0, leak=0.1)
     scope = Scope(torch.tensor([2.0, 0.0]), *(torch.full((2,), own) for own in (-10.0, 10.0)))
@@ -177,6 +198,7 @@ def test_five_discrete_actions_are_symmetric_around_no_change() -> None:
         {"z_max": 0.0}, {"z_max": 21.0}, {"z_max": float("nan")}, {"max_step": -1.0},
         {"mode": "jump"}, {"z_init": "warm"}, {"ceiling": 0.0}, {"ceiling": math.inf},
         {"reach": 0.0}, {"reach": math.inf}, {"schedule": "sine"}, {"leak": -0.1}, {"leak": 1.0},
+        {"pretrained_reach": -0.1}, {"pretrained_reach": math.inf},
     ],
 )  # fmt: skip
 def test_impossible_envelopes_are_refused(arguments) -> None:

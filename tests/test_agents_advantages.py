@@ -39,8 +39,27 @@ def _filled(buffer: RolloutBuffer) -> RolloutBuffer:
 
 def test_twins_are_judged_against_each_other_and_a_training_alone_as_before() -> None:
     values = np.array([1.0, 3.0, 10.0, 30.0, 7.0], np.float32)
-    above = above_twins(values, np.array([4, 4, 2, 2, 9]))
-    assert above.tolist() == [-1.0, 1.0, -10.0, 10.0, 7.0]
+    above, alone = above_twins(values, np.array([4, 4, 2, 2, 9]))
+    assert above.tolist() == [-2.0, 2.0, -20.0, 20.0, 7.0]
+    assert alone.tolist() == [False] * 4 + [True]
+
+
+def test_the_measure_of_a_training_is_the_others_alone() -> None:
+    """The more twins, the less a training would have counted in its own measure."""
+    for twins in (2, 3, 8):
+        values = np.zeros(twins, np.float32)
+        values[0] = 6.0
+        above, _ = above_twins(values, np.zeros(twins, dtype=np.int64))
+        assert above[0] == 6.0
+        assert above[1:] == pytest.approx(-6.0 / (twins - 1))
+
+
+def test_a_training_alone_leaves_the_twins_of_its_stack_as_they_are() -> None:
+    one_stack = np.zeros(SLOTS, dtype=np.int64)
+    buffer = _filled(TwinRolloutBuffer(*ARGUMENTS, n_envs=SLOTS, stacks=one_stack, twins=_twins()))
+    assert buffer.advantages[:, [0, 1]] == pytest.approx(0.0)
+    assert buffer.advantages[:, 2].mean() == pytest.approx(0.0, abs=1e-6)
+    assert buffer.advantages[:, 2].std() > 0.1
 
 
 def test_what_twins_have_in_common_is_no_advantage() -> None:
@@ -52,8 +71,8 @@ def test_what_twins_have_in_common_is_no_advantage() -> None:
     assert own.advantages[:, 2] == pytest.approx(alone - alone.mean(), abs=1e-6)
     gift = plain.advantages[:, 4] - plain.advantages[:, 3]
     assert (gift > 0.0).all()
-    assert own.advantages[:, 4] == pytest.approx(gift / 2.0, abs=1e-6)
-    assert own.advantages[:, 3] == pytest.approx(-gift / 2.0, abs=1e-6)
+    assert own.advantages[:, 4] == pytest.approx(gift, abs=1e-6)
+    assert own.advantages[:, 3] == pytest.approx(-gift, abs=1e-6)
 
 
 def test_labels_are_those_of_the_moment_that_an_action_was_taken_in() -> None:
@@ -69,6 +88,7 @@ def test_labels_are_those_of_the_moment_that_an_action_was_taken_in() -> None:
             np.zeros(SLOTS), torch.zeros(SLOTS), torch.zeros(SLOTS),
         )  # fmt: skip
     buffer.compute_returns_and_advantage(torch.zeros(SLOTS), np.zeros(SLOTS))
-    # Alone, both stand 2 apart with their whole rewards; as a pair, 1 above and 1 below.
-    sums = buffer.advantages[:, 0] + buffer.advantages[:, 1] - 2.0 * buffer.advantages[:, 2]
-    assert sums == pytest.approx([6.0, 6.0, 0.0, 6.0, 6.0, 6.0], abs=1e-5)
+    # Alone they stand 2 apart with their whole rewards, as a pair 2 above and 2 below each other.
+    assert buffer.advantages[2, :2] == pytest.approx([2.0, -2.0], abs=1e-5)
+    apart = buffer.advantages[:, 0] - buffer.advantages[:, 1]
+    assert apart == pytest.approx([2.0, 2.0, 4.0, 2.0, 2.0, 2.0], abs=1e-5)

@@ -44,6 +44,7 @@ def run_env(policy: FrozenPolicy, **arguments) -> tuple[list[list[float]], Layer
         envelope_schedule=envelope.schedule,
         reach=envelope.reach,
         leak=envelope.leak,
+        pretrained_reach=envelope.pretrained_reach,
         action_mode=envelope.mode,
     )
     observation, _ = env.reset(seed=SEED)
@@ -134,6 +135,15 @@ def test_same_rates_under_the_ceiling_of_a_pretrained_layer() -> None:
     assert_same(rates, env, run_plainly(policy, OPTIMIZERS["adam"], kind=HalfPretrainedTask))
     free, _ = run_env(policy, task=ToyTask)
     assert max(row[0] for row in rates) < max(row[0] for row in free)
+
+
+def test_same_rates_where_no_action_moves_a_pretrained_layer() -> None:
+    own = Envelope(z_init="calibrated", ceiling=None, pretrained_reach=0.0)
+    policy = make_policy(envelope=own)
+    rates, env = run_env(policy, task=HalfPretrainedTask)
+    assert_same(rates, env, run_plainly(policy, OPTIMIZERS["adam"], kind=HalfPretrainedTask))
+    held = [layer.pretrained for layer in env._instruments.layers]
+    assert [len(set(column)) == 1 for column in zip(*rates, strict=True)] == held
 
 
 @pytest.mark.parametrize("discrete", [False, True])

@@ -11,7 +11,7 @@ from lr_env.env import LayerwiseLREnv
 from lr_env.schedules import cosine
 from lr_env.tasks import TensorTask
 from lr_env.vector_env import LayerwiseLRVectorEnv
-from tests.toys import ToyTask, build_toy_model
+from tests.toys import HalfPretrainedTask, ToyTask, build_toy_model
 
 LANES, SEED = 3, 7
 BATCHNORM = partial(ToyTask, architecture="batchnorm")
@@ -72,6 +72,7 @@ SAME: dict[str, dict[str, Any]] = {
         "leak": 0.2,
         "max_step": 1.0,
     },
+    "pretrained": {"task": HalfPretrainedTask, "z_init": "calibrated", "pretrained_reach": 0.0},
     "adamw": {"optimizer": "adamw", "optimizer_arguments": {"weight_decay": 0.1}},
     "sgd": {"optimizer": "sgd", "base_schedule": cosine, "reward_kind": "progress"},
     "rmsprop": {"optimizer": "rmsprop", "action_mode": "residual", "z_max": 3.0, "gamma": 0.9},
