@@ -87,7 +87,9 @@ class Plan:
     def file(self, spec: RunSpec) -> RecordFile:
         """Return the file of a run's record; trials have a folder of their own."""
         folder = self.config.folder / ("records" if spec.read_test else "tuning")
-        return RecordFile(folder, spec.name, fingerprint(spec, self.about, self.policy))
+        # A task that says nothing of pretrained weights has none.
+        pretrained = type(self.task).is_pretrained is not Task.is_pretrained
+        return RecordFile(folder, spec.name, fingerprint(spec, self.about, self.policy, pretrained))
 
 
 def make_plan(config: EvaluateConfig) -> Plan:

@@ -20,8 +20,9 @@ Record = dict[str, Any]
 _SAFE = re.compile(r"[A-Za-z0-9_@+-][A-Za-z0-9_.@+-]*(?:/[A-Za-z0-9_@+-][A-Za-z0-9_.@+-]*)*")
 _BEHAVIOUR = (
     "weights_sha256", "action_space", "activation", "action_mode", "z_max", "max_step", "z_init",
-    "ceiling", "schedule", "reach", "leak", "pretrained_reach",
+    "ceiling", "schedule", "reach", "leak",
 )  # fmt: skip
+_BEHAVIOUR_WHERE_PRETRAINED = ("pretrained_reach",)
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,12 @@ def digest(value: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
-def behaviour(policy: FrozenPolicy | None) -> dict[str, Any]:
-    """Return what a policy's card says of how it acts; the rest of it is history."""
+def behaviour(policy: FrozenPolicy | None, pretrained: bool) -> dict[str, Any]:
+    """Return what a policy's card says of how it acts; the rest of it is history.
+
+    `pretrained`: whether the task begins with pretrained weights; what it does to those is no part
+    of a result without any.
+    """
     card = policy.card if policy is not None else {}
-    return {name: card[name] for name in _BEHAVIOUR if name in card}
+    names = (*_BEHAVIOUR, *(_BEHAVIOUR_WHERE_PRETRAINED if pretrained else ()))
+    return {name: card[name] for name in names if name in card}

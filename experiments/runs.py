@@ -69,10 +69,13 @@ class RunSpec:
         return 1.0
 
 
-def fingerprint(spec: RunSpec, task: Mapping[str, Any], policy: FrozenPolicy | None) -> str:
+def fingerprint(
+    spec: RunSpec, task: Mapping[str, Any], policy: FrozenPolicy | None, pretrained: bool
+) -> str:
     """Return the hash of all that decides a run's result.
 
-    `task`: the task's description without its seed, and the budget.
+    `task`: the task's description without its seed, and the budget. `pretrained`: whether it begins
+    with pretrained weights.
     """
     library = spec.arm.method.package
     versions = package_versions((*PACKAGES, *([library] if library else [])))
@@ -90,7 +93,7 @@ def fingerprint(spec: RunSpec, task: Mapping[str, Any], policy: FrozenPolicy | N
             "seed": spec.seed,
             "run": [spec.device, spec.recipe, spec.scale, spec.read_test],
             "arm": [spec.arm.method_name, spec.arm.lr, spec.arm.method.to_dict()],
-            "policy": behaviour(policy if spec.arm.has_policy else None),
+            "policy": behaviour(policy if spec.arm.has_policy else None, pretrained),
         }
     )
 

@@ -16,6 +16,7 @@ from experiments.records import RecordFile, behaviour
 from experiments.runs import RunSpec, fingerprint
 from lr_env.action import Envelope
 from lr_env.errors import InvalidArgumentError
+from lr_env.policy import FrozenPolicy
 from tests.toys import make_policy
 
 TASK = {"name": "toy", "hash": "abc", "epochs": 3, "batch_size": 16}
@@ -106,14 +107,15 @@ def test_binary_rubbish_is_not_trusted(tmp_path: Path) -> None:
 )
 def test_fingerprint_tells_runs_apart(tmp_path: Path, other: RunSpec) -> None:
     own = policy(tmp_path)
-    assert fingerprint(other, TASK, own) != fingerprint(SPEC, TASK, own)
+    assert fingerprint(other, TASK, own, False) != fingerprint(SPEC, TASK, own, False)
 
 
 def test_a_tuned_arm_s_runs_are_those_of_its_rate(tmp_path: Path) -> None:
     tuned = replace(SPEC, arm=parse_arms("adam@best")[0].at(0.01).settled)
     fixed = replace(SPEC, arm=parse_arms("adam@0.01")[0])
     first, second = (
-        RecordFile(tmp_path, spec.name, fingerprint(spec, TASK, None)) for spec in (fixed, tuned)
+        RecordFile(tmp_path, spec.name, fingerprint(spec, TASK, None, False))
+        for spec in (fixed, tuned)
     )
     first.save(RECORD)
     assert second.load() == RECORD
@@ -123,27 +125,27 @@ def test_fingerprint_follows_data_budget_policy_and_format(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     own = policy(tmp_path)
-    print_ = fingerprint(SPEC, TASK, own)
-    assert fingerprint(SPEC, dict(TASK), own) == print_
-    assert fingerprint(SPEC, {**TASK, "hash": "abd"}, own) != print_
-    assert fingerprint(SPEC, {**TASK, "epochs": 4}, own) != print_
-    assert fingerprint(SPEC, TASK, policy(tmp_path, seed=1)) != print_
+    print_ = fingerprint(SPEC, TASK, own, False)
+    assert fingerprint(SPEC, dict(TASK), own, False) == print_
+    assert fingerprint(SPEC, {**TASK, "hash": "abd"}, own, False) != print_
+    assert fingerprint(SPEC, {**TASK, "epochs": 4}, own, False) != print_
+    assert fingerprint(SPEC, TASK, policy(tmp_path, seed=1), False) != print_
     slower = policy(tmp_path, envelope=Envelope(z_max=4.0, max_step=0.5))
     assert slower.card["weights_sha256"] == own.card["weights_sha256"]
-    assert fingerprint(SPEC, TASK, slower) != print_
+    assert fingerprint(SPEC, TASK, slower, False) != print_
     monkeypatch.setattr(runs, "FORMAT", runs.FORMAT + 1)
-    assert fingerprint(SPEC, TASK, own) != print_
+    assert fingerprint(SPEC, TASK, own, False) != print_
 
 
 def test_where_data_and_weights_lie_is_no_part_of_a_record(tmp_path: Path) -> None:
     own = policy(tmp_path)
     told = {**TASK, "model_hash": "abc", "source": "owner/name"}
-    print_ = fingerprint(SPEC, told, own)
+    print_ = fingerprint(SPEC, told, own, False)
     moved = replace(SPEC, task_arguments={"data": "here", "model": "there"})
-    assert fingerprint(moved, {**told, "source": "folder"}, own) == print_
+    assert fingerprint(moved, {**told, "source": "folder"}, own, False) == print_
     # A task that has no hash of its weights is known by their place alone.
     known = {name: value for name, value in told.items() if name != "model_hash"}
-    assert fingerprint(moved, known, own) != fingerprint(SPEC, known, own)
+    assert fingerprint(moved, known, own, False) != fingerprint(SPEC, known, own, False)
 
 
 @pytest.mark.parametrize("package", ["torch", "numpy", "transformers"])
@@ -151,7 +153,7 @@ def test_a_record_depends_on_versions_and_not_on_the_build_for_a_cpu(
     package: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     own = policy(tmp_path)
-    print_ = fingerprint(SPEC, TASK, own)
+    print_ = fingerprint(SPEC, TASK, own, False)
     known = runs.package_versions(runs.PACKAGES)
 
     def pretend(found: str) -> None:
@@ -159,20 +161,20 @@ def test_a_record_depends_on_versions_and_not_on_the_build_for_a_cpu(
         monkeypatch.setattr(runs, "package_versions", lambda names: {**known, package: found})
 
     pretend("0.0.1")
-    assert fingerprint(SPEC, TASK, own) != print_
+    assert fingerprint(SPEC, TASK, own, False) != print_
     if package == "torch":
         pretend(known["torch"].partition("+")[0] + "+cu999")
-        assert fingerprint(SPEC, TASK, own) == print_
+        assert fingerprint(SPEC, TASK, own, False) == print_
         on_gpu = replace(SPEC, device="cuda")
-        built = fingerprint(on_gpu, TASK, own)
+        built = fingerprint(on_gpu, TASK, own, False)
         pretend(known["torch"].partition("+")[0] + "+cu998")
-        assert fingerprint(on_gpu, TASK, own) != built
+        assert fingerprint(on_gpu, TASK, own, False) != built
 
 
 def test_a_new_policy_does_not_touch_the_baselines(tmp_path: Path) -> None:
     spec = replace(SPEC, arm=ADAM)
     first, second = policy(tmp_path), policy(tmp_path, seed=1)
-    assert fingerprint(spec, TASK, first) == fingerprint(spec, TASK, second)
+    assert fingerprint(spec, TASK, first, False) == fingerprint(spec, TASK, second, False)
 
 
 def test_a_record_depends_on_everything_that_the_envelope_is() -> None:
@@ -181,4 +183,13 @@ def test_a_record_depends_on_everything_that_the_envelope_is() -> None:
         name = names.get(field.name, field.name)
         card = {"weights_sha256": "a", name: 1.0}
         policy = SimpleNamespace(card=card)
-        assert behaviour(policy) == card  # type: ignore[arg-type]
+        assert behaviour(policy, pretrained=True) == card  # type: ignore[arg-type]
+
+
+def test_what_a_policy_does_to_pretrained_layers_decides_only_where_there_are_some(
+    tmp_path: Path,
+) -> None:
+    own = policy(tmp_path)
+    held = FrozenPolicy(own.weights(), {**own.card, "pretrained_reach": 0.0})
+    assert fingerprint(SPEC, TASK, held, False) == fingerprint(SPEC, TASK, own, False)
+    assert fingerprint(SPEC, TASK, held, True) != fingerprint(SPEC, TASK, own, True)

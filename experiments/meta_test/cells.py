@@ -127,7 +127,7 @@ def fingerprint(job: MetaTestJob, policy: FrozenPolicy | None) -> str:
             "suite": SUITE_VERSION,
             "versions": package_versions(("lr-env", "torch", "numpy")),
             "job": job.describe(),
-            "policy": behaviour(policy),
+            "policy": behaviour(policy, pretrained=True),
         }
     )
 
