@@ -92,6 +92,11 @@ def format_difference(row: dict[str, Any]) -> str:
     return f"{interval['mean']:+.4f} [{interval['low']:+.4f}, {interval['high']:+.4f}]"
 
 
+def format_p(value: float) -> str:
+    """Return a p value to two digits; how small a very small one is says nothing."""
+    return "< 0.001" if value < 0.001 else f"{value:.2g}"
+
+
 def format_convergence(convergence: dict[str, Any] | None) -> str:
     """Return the median time to the target, and how many runs never got there."""
     if convergence is None:
@@ -126,7 +131,7 @@ def _worse(agent: dict[str, Any], rows: list[dict[str, Any]], summary: Summary) 
             continue
         found += [
             f"{agent['label']} is worse than {summary['arms'][row['baseline']]['label']} in test "
-            f"{metric}: {format_difference(row)}, p = {row['p_value']:.2g}."
+            f"{metric}: {format_difference(row)}, p {format_p(row['p_value'])}."
             for row in own
         ]
     return found

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from experiments.findings import Summary, distinct, format_convergence
+from experiments.findings import Summary, distinct, format_convergence, format_p
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ def difference_cell(row: dict[str, Any]) -> Cell:
         f"{row['verdict']} {mean}",
         (
             f"[{low}, {high}]",
-            f"p {row['p_value']:.2g}, Holm {row['p_holm']:.2g}",
+            f"p {format_p(row['p_value'])}, Holm {format_p(row['p_holm'])}",
             f"ahead in {100 * row['probability_of_improvement']:.0f} %",
         ),
         row["verdict"],
@@ -119,7 +119,7 @@ def _speed_up(row: dict[str, Any]) -> Cell:
     gap = () if interval is None else (
         f"{interval['mean']:+.2f} epochs",
         f"[{interval['low']:+.2f}, {interval['high']:+.2f}]",
-        f"p {row['p_value']:.2g}",
+        f"p {format_p(row['p_value'])}",
     )  # fmt: skip
     return Cell("-" if row["speedup"] is None else f"x{row['speedup']:.2f}", (*gap, seeds))
 

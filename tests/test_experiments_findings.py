@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from experiments.answers import in_short
-from experiments.findings import format_convergence, join, losses
+from experiments.findings import format_convergence, format_p, join, losses
 from experiments.statistics import mean_interval
 from lr_env.policy import FrozenPolicy
 from tests.reports import Record, agent_ahead, agent_behind, make, record
@@ -109,3 +109,8 @@ def test_convergence_in_words(convergence: dict[str, Any] | None, said: str) -> 
 
 def test_join() -> None:
     assert [join("a"), join("ab"), join("abc")] == ["a", "a and b", "a, b and c"]
+
+
+def test_a_very_small_p_value_is_said_to_be_so() -> None:
+    shown = [format_p(value) for value in (1.0, 0.42, 0.0213, 0.00123, 0.00099, 1e-12, 0.0)]
+    assert shown == ["1", "0.42", "0.021", "0.0012", "< 0.001", "< 0.001", "< 0.001"]
