@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import weakref
-from collections.abc import Callable, Collection
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -25,8 +24,9 @@ from lr_env.decisions import check_horizon, default_steps_per_action
 from lr_env.errors import InvalidArgumentError, ModelError, NonFiniteLossError
 from lr_env.gradients import step_is_void
 from lr_env.instruments import Instruments
-from lr_env.layers import Layer, pretrained_names
+from lr_env.layers import Layer
 from lr_env.policy import DEFAULT_POLICY, FrozenPolicy, resolve_policy
+from lr_env.pretrained import Pretrained, pretrained_names
 from lr_env.user_warnings import warn_user
 
 __all__ = ["Decision", "LRController"]
@@ -84,7 +84,8 @@ class LRController:
         z_init: `calibrated`, `cautious` or `zero` (the optimizer's own rate, without the policy's
             own schedule); the policy's if None.
         pretrained: whether the weights are pretrained; or the names of parameters and modules
-            that are; or a function of a parameter's name.
+            that are; or a function of a parameter's name. None: what transformers loaded from a
+            checkpoint is; say so of weights that came another way.
 
     Raises:
         LrEnvError: one of its subclasses, for whatever of this cannot be used.
@@ -101,7 +102,7 @@ class LRController:
         steps_per_action: int | None = None,
         z_max: float | None = None,
         z_init: InitialScale | None = None,
-        pretrained: bool | Collection[str] | Callable[[str], bool] = False,
+        pretrained: Pretrained = None,
     ) -> None:
         model, optimizer = bare_model(model), bare_optimizer(optimizer)
         check_processes()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import IntEnum
 
@@ -73,35 +73,6 @@ def group_layers(
         )
         for index, (owner, parameters) in enumerate(owned.items())
     )
-
-
-def pretrained_names(
-    model: nn.Module, pretrained: bool | Collection[str] | Callable[[str], bool]
-) -> Callable[[str], bool]:
-    """Return which parameters are pretrained, by their names.
-
-    `pretrained` says it of all, names parameters and modules, or decides by the name itself.
-
-    Raises:
-        ModelError: a name that is neither a parameter's nor a module's with parameters.
-    """
-    if isinstance(pretrained, bool):
-        return lambda name: pretrained
-    if callable(pretrained):
-        return pretrained
-    chosen = (pretrained,) if isinstance(pretrained, str) else tuple(pretrained)
-    known = [name for name, _ in model.named_parameters()]
-    for own in chosen:
-        if not any(_belongs(name, own) for name in known):
-            raise ModelError(
-                f"pretrained names {own!r}, and the model has no such parameter and no such module "
-                f"with parameters: its first parameter is {known[0] if known else 'none'!r}."
-            )
-    return lambda name: any(_belongs(name, own) for own in chosen)
-
-
-def _belongs(name: str, owner: str) -> bool:
-    return name == owner or name.startswith(f"{owner}.")
 
 
 def _kind(module: nn.Module, parameters: Iterable[Tensor]) -> LayerKind:

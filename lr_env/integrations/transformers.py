@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from lr_env.action import InitialScale
 from lr_env.controller import LRController
 from lr_env.errors import ModelError
 from lr_env.policy import DEFAULT_POLICY, FrozenPolicy
+from lr_env.pretrained import Pretrained
 from lr_env.tasks.torchvision_import import import_torchvision
 
 __all__ = ["LRControllerCallback", "LossTap"]
@@ -102,7 +103,7 @@ class LRControllerCallback(TrainerCallback):  # type: ignore[misc]
             proven recipe, ten where nobody knows the rate; the policy's if None.
         z_init: `calibrated`, `cautious` or `zero`; see `LRController`.
         pretrained: whether weights are pretrained, the names of those that are, or a function of
-            the name; if None, those of the base model are where it was loaded from a checkpoint.
+            the name; if None, what was loaded from a checkpoint is.
 
     Attributes:
         controller: the `LRController` of the last training, with its history; None before it.
@@ -118,7 +119,7 @@ class LRControllerCallback(TrainerCallback):  # type: ignore[misc]
         steps_per_action: int | None = None,
         z_max: float | None = None,
         z_init: InitialScale | None = None,
-        pretrained: bool | Collection[str] | Callable[[str], bool] | None = None,
+        pretrained: Pretrained = None,
     ) -> None:
         self.controller: LRController | None = None
         self._policy = policy
@@ -139,14 +140,13 @@ class LRControllerCallback(TrainerCallback):  # type: ignore[misc]
                 "CUDA_VISIBLE_DEVICES=0 if the machine has several GPUs."
             )
         model = given["model"]
-        pretrained = self._pretrained
         self.controller = LRController(
             model,
             given["optimizer"],
             self._policy,
             total_steps=state.max_steps,
             steps_per_epoch=_steps_per_epoch(given.get("train_dataloader"), args),
-            pretrained=_loaded_from_checkpoint(model) if pretrained is None else pretrained,
+            pretrained=self._pretrained,
             **self._options,
         )
         self._tap = LossTap(model)
@@ -202,13 +202,6 @@ def _steps_per_epoch(loader: Any, args: TrainingArguments) -> float | None:
         return max(1.0, len(loader) / int(args.gradient_accumulation_steps))
     except TypeError:
         return None  # a stream has no length
-
-
-def _loaded_from_checkpoint(model: nn.Module) -> Callable[[str], bool]:
-    """Return which parameters are pretrained: the base model's, if it was loaded from somewhere."""
-    prefix = str(getattr(model, "base_model_prefix", ""))
-    loaded = bool(prefix and getattr(model, "name_or_path", ""))
-    return lambda name: loaded and name.startswith(f"{prefix}.")
 
 
 def _checkpoint(args: TrainingArguments, state: TrainerState) -> Path:
