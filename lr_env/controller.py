@@ -85,7 +85,8 @@ class LRController:
             own schedule); the policy's if None.
         pretrained: whether the weights are pretrained; or the names of parameters and modules
             that are; or a function of a parameter's name. None: what transformers loaded from a
-            checkpoint is; say so of weights that came another way.
+            checkpoint is (say False of a model made anew from a config that was loaded); say so of
+            weights that came another way.
 
     Raises:
         LrEnvError: one of its subclasses, for whatever of this cannot be used.
