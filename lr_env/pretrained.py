@@ -40,22 +40,21 @@ def pretrained_names(model: nn.Module, pretrained: Pretrained) -> Callable[[str]
 def _loaded_by_transformers(model: nn.Module) -> Callable[[str], bool]:
     """Return which parameters transformers loaded, wherever in the model its own models are.
 
-    Version 5 leaves a mark on each; before, and where copying lost it, it is the base models (not
-    their heads) of those that remember a place which they came from.
+    It is the base models of those that remember a place which they came from, and whatever bears
+    the mark that version 5 leaves on a loaded parameter: heads too. Marks alone would not do, since
+    copied parameters and resized embeddings have none.
     """
     marked = {
         name
         for name, parameter in model.named_parameters()
         if getattr(parameter, "_is_hf_initialized", False)
     }
-    if marked:
-        return marked.__contains__
     owners = [
         ".".join(part for part in (name, _base_of(module)) if part)
         for name, module in model.named_modules()
         if getattr(module, "base_model_prefix", "") and getattr(module, "name_or_path", "")
     ]
-    return lambda name: any(not owner or _belongs(name, owner) for owner in owners)
+    return lambda name: name in marked or any(not own or _belongs(name, own) for own in owners)
 
 
 def _base_of(module: nn.Module) -> str:

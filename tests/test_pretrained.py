@@ -73,16 +73,13 @@ def test_base_models_that_remember_where_they_came_from(
     assert found(build()) == expected
 
 
-def test_a_mark_on_parameters_says_more() -> None:
+def test_a_mark_tells_of_heads_that_were_loaded() -> None:
     model = Classifier("somewhere")
-    for parameter in (*model.encoder.parameters(), model.head.weight):
-        parameter._is_hf_initialized = True  # type: ignore[attr-defined]
-    model.encoder.body.bias._is_hf_initialized = False  # type: ignore[attr-defined]
+    model.head.weight._is_hf_initialized = True  # type: ignore[attr-defined]
     is_pretrained = pretrained_names(model, None)
     assert is_pretrained("head.weight")
-    assert is_pretrained("encoder.body.weight")
-    assert not is_pretrained("encoder.body.bias")
     assert not is_pretrained("head.bias")
+    assert is_pretrained("encoder.body.weight")
 
 
 def test_said_is_believed() -> None:
@@ -91,11 +88,14 @@ def test_said_is_believed() -> None:
     assert pretrained_names(model, True)("head.bias")
 
 
+TINY = {
+    "vocab_size": 30, "hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2,
+    "intermediate_size": 16,
+}  # fmt: skip
+
+
 def test_what_transformers_loaded_is_recognised_inside_a_model_of_one_s_own(tmp_path: Path) -> None:
-    config = transformers.BertConfig(
-        vocab_size=30, hidden_size=8, num_hidden_layers=1, num_attention_heads=2,
-        intermediate_size=16,
-    )  # fmt: skip
+    config = transformers.BertConfig(**TINY)
     transformers.BertModel(config).save_pretrained(tmp_path / "encoder")
     loaded = transformers.AutoModel.from_pretrained(tmp_path / "encoder")
     for encoder, expected in ((loaded, True), (transformers.BertModel(config), False)):
@@ -108,10 +108,17 @@ def test_what_transformers_loaded_is_recognised_inside_a_model_of_one_s_own(tmp_
 
 
 def test_the_head_of_a_language_model_is_pretrained_too(tmp_path: Path) -> None:
-    config = transformers.LlamaConfig(
-        vocab_size=30, hidden_size=8, num_hidden_layers=1, num_attention_heads=2,
-        intermediate_size=16,
-    )  # fmt: skip
+    config = transformers.LlamaConfig(**TINY)
     transformers.LlamaForCausalLM(config).save_pretrained(tmp_path / "model")
     model = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "model")
     assert "lm_head" in found(model)
+
+
+def test_embeddings_that_were_resized_stay_pretrained(tmp_path: Path) -> None:
+    config = transformers.BertConfig(**TINY)
+    transformers.BertModel(config).save_pretrained(tmp_path / "encoder")
+    kind = transformers.BertForSequenceClassification
+    model = kind.from_pretrained(tmp_path / "encoder")
+    model.resize_token_embeddings(40)
+    assert "bert.embeddings.word_embeddings" in found(model)
+    assert "classifier" not in found(model)
