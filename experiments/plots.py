@@ -70,7 +70,7 @@ def seeds_at_target(
             [0.0, *known, last], [0.0, *shares, shares[-1] if shares else 0.0], where="post",
             **_line(look),
         )  # fmt: skip
-    panel.set(xlabel="epochs", ylim=(-0.03, 1.03))
+    panel.set(xlabel="epochs", ylabel="seeds at the target", ylim=(-0.03, 1.03))
     panel.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.0%}"))
     panel.grid(alpha=0.25)
     figure.legend(loc="outside lower center", ncols=legend_columns(labels), frameon=False)
