@@ -13,7 +13,7 @@ from lr_env.observation import FEATURES, LAYER_FEATURES
 FEATURE_GROUPS: dict[str, tuple[str, ...]] = {
     "layer": LAYER_FEATURES,
     "rate": ("relative_rate", "mean_relative_rate", "total_rate"),
-    "scale": ("scale", "mean_scale"),
+    "offset": ("offset", "mean_offset"),
     "gradient": ("gradient", "mean_gradient", "momentum_snr", "mean_momentum_snr"),
     "curvature": ("curvature", "mean_curvature"),
     "distance": ("distance", "mean_distance"),

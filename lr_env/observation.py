@@ -15,10 +15,10 @@ from torch import Tensor
 from lr_env.layers import LayerTable
 from lr_env.statistics import RAW_INDEX
 
-FEATURES_VERSION = 1
+FEATURES_VERSION = 2
 BOUND = 5.0
 
-MOVING_FEATURES = ("relative_rate", "scale", "gradient", "curvature", "momentum_snr", "distance")
+MOVING_FEATURES = ("relative_rate", "offset", "gradient", "curvature", "momentum_snr", "distance")
 LAYER_FEATURES = (
     *MOVING_FEATURES, "momentum_seen", "matrix", "embedding", "normalisation", "bias",
     "pretrained", "depth",
@@ -142,9 +142,12 @@ def relative_rates(raw: Tensor, direction: Tensor, rates: Tensor, table: LayerTa
     return torch.nan_to_num(rates * direction / rms, nan=0.0, posinf=1e6)
 
 
-def features(memory: Memory, signals: Signals, table: LayerTable) -> Tensor:
-    """Return observations `[..., L, F]`, in the order of `FEATURES`; finite and within ±5."""
-    own = _layer_features(memory, signals, table)
+def features(memory: Memory, signals: Signals, start: Tensor, table: LayerTable) -> Tensor:
+    """Return observations `[..., L, F]`, in the order of `FEATURES`; finite and within ±5.
+
+    `start` `[..., L]` is where the layers' log2 scales began.
+    """
+    own = _layer_features(memory, signals, start, table)
     whole = _global_features(memory, signals, table)
     layers = own.shape[-2]
     mean = own[..., : len(MOVING_FEATURES)].mean(-2, keepdim=True)
@@ -152,7 +155,7 @@ def features(memory: Memory, signals: Signals, table: LayerTable) -> Tensor:
     return torch.nan_to_num(torch.cat(row, -1), nan=0.0, posinf=BOUND, neginf=-BOUND)
 
 
-def _layer_features(memory: Memory, signals: Signals, table: LayerTable) -> Tensor:
+def _layer_features(memory: Memory, signals: Signals, start: Tensor, table: LayerTable) -> Tensor:
     raw = {name: signals.raw[..., index] for name, index in RAW_INDEX.items()}
     rate = relative_rates(signals.raw, memory.direction, signals.base_lr * signals.z.exp2(), table)
     weight = (raw["weight_sq"] / table.size).sqrt().maximum(table.weight_floor)
@@ -166,7 +169,8 @@ def _layer_features(memory: Memory, signals: Signals, table: LayerTable) -> Tens
     snr = raw["momentum_sq"].clamp(min=1e-30) / raw["gradient_sq"].clamp(min=1e-30)
     moving = [
         0.5 * (rate.clamp(min=1e-9).log10() + 3.0),
-        signals.z / 10.0,
+        # From its start, not from the base rate: a policy does alike from any of them.
+        (signals.z - start) / 2.0,
         torch.nan_to_num(_log_ratio(gradient, memory.initial_gradient) / 2.3),
         curvature.clamp(-2.0, 2.0),
         torch.where(momentum_seen, 0.5 * snr.log10(), torch.zeros_like(snr)),

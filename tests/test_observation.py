@@ -26,6 +26,7 @@ from tests.toys import build_toy_model
 COLUMN = {name: index for index, name in enumerate(FEATURES)}
 LAYERS = group_layers(build_toy_model("layernorm"))
 TABLE = LayerTable.of(LAYERS, torch.float64)
+START = torch.linspace(-3.0, 2.0, len(LAYERS), dtype=torch.float64)
 
 
 def scalar(value: float) -> Tensor:
@@ -62,7 +63,7 @@ def look(*seen: Signals) -> Tensor:
     memory = empty(seen[0].loss.shape)
     for at in seen:
         memory = remember(memory, at)
-    return features(memory, seen[-1], TABLE)
+    return features(memory, seen[-1], START.expand_as(seen[-1].z), TABLE)
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), float("-inf"), 0.0, -1.0, 1e38, 1e-38])
@@ -105,7 +106,7 @@ def test_formulas_of_the_page() -> None:
     slow = 0.9 * first.loss + 0.1 * second.loss
     expected = {
         "relative_rate": (u.log10() + 3) / 2,
-        "scale": second.z / 10,
+        "offset": (second.z - START) / 2,
         "gradient": gradient.log() / 2.3,
         "curvature": (raw["gradient_dot_update"] / raw["previous_dot_update"]).clamp(-2, 2),
         "momentum_snr": (raw["momentum_sq"] / raw["gradient_sq"]).log10() / 2,

@@ -81,8 +81,8 @@ METHODS: dict[str, Method] = {
     "lr-star-finetuning": Method(
         "Go to lr* of fine-tuning, cosine", "cosine", None, lr_star="finetuning"
     ),
-    "start": Method("The policy's start alone", z_max=10.0, z_init=None, acts=False),
-    "agent": Method("Frozen agent", z_max=10.0, z_init=None),
+    "start": Method("The policy's start alone", z_max=14.0, z_init=None, acts=False),
+    "agent": Method("Frozen agent", z_max=14.0, z_init=None),
     "agent-narrow": Method("Frozen agent on cosine", "cosine", z_max=2.0, tuned_as="adam-cosine"),
     "agent-narrow-linear": Method(
         "Frozen agent on warm-up and linear", "linear", z_max=2.0, tuned_as="adam-linear"
@@ -96,7 +96,7 @@ METHODS: dict[str, Method] = {
         package="transformers", recipe="hf-warmup",
     ),
     "trainer-agent-wide": Method(
-        "Frozen agent in the Trainer", "constant", 5e-5, "trainer", z_max=10.0, z_init=None,
+        "Frozen agent in the Trainer", "constant", 5e-5, "trainer", z_max=14.0, z_init=None,
         package="transformers", recipe="hf-warmup",
     ),
 }  # fmt: skip
