@@ -22,7 +22,12 @@ FEATURE_GROUPS: dict[str, tuple[str, ...]] = {
     "loss": ("loss_from_start", "loss_from_best", "loss_trend", "loss_noise"),
     "time": ("progress", "pace", "horizon"),
     "epochs": ("epochs", "epochs_seen"),
-    "validation": ("validation_from_start", "validation_from_best", "validation_seen"),
+    "validation": (
+        "validation_from_start",
+        "validation_from_best",
+        "validation_age",
+        "validation_seen",
+    ),
 }
 """Without `layer`, whatever is a layer's own, all layers see the same and act as one."""
 

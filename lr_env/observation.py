@@ -26,7 +26,7 @@ LAYER_FEATURES = (
 GLOBAL_FEATURES = (
     "progress", "pace", "horizon", "update_seen", "loss_from_start", "loss_from_best",
     "loss_trend", "loss_noise", "total_rate", "base_factor", "envelope", "epochs", "epochs_seen",
-    "validation_from_start", "validation_from_best", "validation_seen",
+    "validation_from_start", "validation_from_best", "validation_age", "validation_seen",
 )  # fmt: skip
 FEATURES = (*LAYER_FEATURES, *GLOBAL_FEATURES, *(f"mean_{name}" for name in MOVING_FEATURES))
 
@@ -67,8 +67,9 @@ class Memory:
     """What observations remember from decision to decision; NaN until first seen.
 
     Attributes `[...]`: initial, fast, slow, best: training losses; variance: of the loss around
-    `slow`; initial_validation, best_validation. `[..., L]`: initial_gradient: norm of the first
-    gradient that was not zero; direction: last known rms of an update per unit of learning rate.
+    `slow`; initial_validation, best_validation, best_validation_step. `[..., L]`: initial_gradient:
+    norm of the first gradient that was not zero; direction: last known rms of an update per unit of
+    learning rate.
     """
 
     initial: Tensor
@@ -78,6 +79,7 @@ class Memory:
     variance: Tensor
     initial_validation: Tensor
     best_validation: Tensor
+    best_validation_step: Tensor
     initial_gradient: Tensor
     direction: Tensor
 
@@ -116,6 +118,7 @@ def remember(memory: Memory, signals: Signals) -> Memory:
     # What moved a layer that had no gradient was weight decay alone.
     moved_by_gradient = (signals.step == 0).unsqueeze(-1) | memory.initial_gradient.isfinite()
     validation = signals.validation_loss
+    improved = validation.isfinite() & ~(validation >= memory.best_validation)
     return replace(
         memory,
         initial=_first(memory.initial, loss),
@@ -125,6 +128,9 @@ def remember(memory: Memory, signals: Signals) -> Memory:
         variance=_blend(memory.variance, (loss - _first(memory.slow, loss)) ** 2, 0.9),
         initial_validation=_first(memory.initial_validation, validation),
         best_validation=validation.fmin(memory.best_validation),
+        best_validation_step=torch.where(
+            improved, signals.step.to(validation.dtype), memory.best_validation_step
+        ),
         initial_gradient=_first(
             memory.initial_gradient, gradient.masked_fill(gradient == 0, torch.nan)
         ),
@@ -206,7 +212,13 @@ def _global_features(memory: Memory, signals: Signals, table: LayerTable) -> Ten
         torch.nan_to_num(signals.epochs).add(1.0).log10(),
         signals.epochs.isfinite().to(seen.dtype),
         torch.nan_to_num(_log_ratio(signals.validation_loss, memory.initial_validation)),
-        torch.nan_to_num(_log_ratio(signals.validation_loss, memory.best_validation)),
+        # Two per cent are much: learning by heart begins so, and a rate that waits has lost.
+        torch.nan_to_num(_log_ratio(signals.validation_loss, memory.best_validation) * 20.0).tanh(),
+        torch.where(
+            signals.validation_loss.isfinite(),
+            (signals.step - memory.best_validation_step) / total * 5.0,
+            0.0,
+        ),
         signals.validation_loss.isfinite().to(seen.dtype),
     ]
     return torch.stack(values, -1).clamp(-BOUND, BOUND)

@@ -104,6 +104,7 @@ def test_formulas_of_the_page() -> None:
     gradient = raw["gradient_sq"].sqrt() / first.raw[..., 2].sqrt()
     fast = 0.5 * first.loss + 0.5 * second.loss
     slow = 0.9 * first.loss + 0.1 * second.loss
+    best_validation = torch.minimum(first.validation_loss, second.validation_loss)
     expected = {
         "relative_rate": (u.log10() + 3) / 2,
         "offset": (second.z - START) / 2,
@@ -125,6 +126,7 @@ def test_formulas_of_the_page() -> None:
         "epochs": scalar(3.5).log10(),
         "epochs_seen": scalar(1.0),
         "validation_from_start": (second.validation_loss / first.validation_loss).log(),
+        "validation_from_best": (20 * (second.validation_loss / best_validation).log()).tanh(),
         "validation_seen": scalar(1.0),
     }
     for name, value in expected.items():
@@ -133,11 +135,20 @@ def test_formulas_of_the_page() -> None:
         )
 
 
+def test_the_age_of_the_best_validation_loss_is_a_share_of_the_budget() -> None:
+    losses = {0.0: 1.0, 10.0: 0.5, 20.0: 0.6, 30.0: float("nan"), 40.0: 0.5}
+    seen = [
+        signals(validation_loss=scalar(loss), step=scalar(step)) for step, loss in losses.items()
+    ]
+    ages = [look(*seen[: count + 1])[0, COLUMN["validation_age"]] for count in range(len(seen))]
+    assert [round(float(age), 6) for age in ages] == [0.0, 0.0, 0.5, 0.0, 1.5]
+
+
 def test_what_is_unknown_is_zero_with_its_flag_down() -> None:
     nan = scalar(float("nan"))
     got = look(signals(1, epochs=nan, validation_loss=nan, step=scalar(0.0)))
     for name in ("epochs", "epochs_seen", "validation_from_start", "validation_from_best",
-                 "validation_seen", "update_seen"):  # fmt: skip
+                 "validation_age", "validation_seen", "update_seen"):  # fmt: skip
         assert (got[:, COLUMN[name]] == 0).all()
 
 
