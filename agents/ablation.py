@@ -39,6 +39,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "potential-based reward": {"reward": "potential"},
     "constant base schedules": {"schedules": "constant"},
     "no fine-tuning": {"fine_tuning": False},
+    "nothing learned by heart": {"by_heart": False},
     "actions on pretrained layers": {"pretrained_reach": 3.0},
     "no ceiling": {"ceiling": 0.0},
     "the last weights": {"averaging": 0.0},

@@ -52,6 +52,7 @@ class TwinRolloutBuffer(RolloutBuffer):
     def compute_returns_and_advantage(self, last_values: Tensor, dones: NDArray[Any]) -> None:
         """Compute both as SB3 does, then take from each advantage the mean of the other twins."""
         super().compute_returns_and_advantage(last_values, dones)
+        ended = ended_within(self.episode_starts, dones)
         pairs = [
             above_twins(own, twins)
             for own, twins in zip(self.advantages, self._twins, strict=True)
@@ -62,6 +63,22 @@ class TwinRolloutBuffer(RolloutBuffer):
             own = alone & (self.stacks == stack)
             if own.any():
                 self.advantages[own] -= self.advantages[own].mean()
+        self.advantages[~ended] = 0.0
+        for stack in np.unique(self.stacks):
+            here = np.broadcast_to(self.stacks == stack, ended.shape) & ended
+            if here.any():
+                own = self.advantages[here]
+                self.advantages[here] = own / (np.sqrt(np.mean(own**2)) + 1e-8)
+
+
+def ended_within(starts: NDArray[np.float32], dones: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return which decisions `[steps, slots]` are of trainings that ended before the rollout did.
+
+    `starts` `[steps, slots]` are 1 where a training begins, `dones` `[slots]` where one ended with
+    the rollout.
+    """
+    ends = np.concatenate([starts[1:], dones[None]]).astype(bool)
+    return np.logical_or.accumulate(ends[::-1])[::-1]
 
 
 def above_twins(

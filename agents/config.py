@@ -11,7 +11,7 @@ from agents.features import check_groups
 from lr_env.errors import InvalidArgumentError, UnknownNameError
 
 ALGORITHMS = ("ppo", "dqn")
-DEFAULT_STEPS = {"ppo": 800_000, "dqn": 2_000_000}
+DEFAULT_STEPS = {"ppo": 2_000_000, "dqn": 2_000_000}
 PRESETS = {
     "measured": {"gamma": 0.999, "learning_rate": 5e-4},
     "plan": {"gamma": 0.99, "learning_rate": 1e-4},
@@ -25,17 +25,18 @@ class PPOConfig:
 
     COUNTS: ClassVar = ("n_steps", "minibatches", "n_epochs")
 
-    n_steps: int = 40
-    """Decisions of every training between two updates of the agent."""
-    minibatches: int = 16
+    n_steps: int = 100
+    """Decisions of every training between two updates of the agent: what has not ended by then
+    teaches nothing."""
+    minibatches: int = 40
     """Equal mini-batches that a rollout is divided into."""
     n_epochs: int = 4
     """Passes over a rollout."""
-    gae_lambda: float = 0.99
-    """Lambda of generalised advantage estimation."""
+    gae_lambda: float = 1.0
+    """Lambda of generalised advantage estimation; 1: nothing is left to the critic's guesses."""
     ent_coef: float = 0.0
     """Weight of the entropy bonus."""
-    log_std_init: float = -2.3
+    log_std_init: float = -1.4
     """Logarithm of the exploration noise's first standard deviation."""
     noise_memory: float = 0.9
     """Correlation of the exploration noise with that of the decision before; 0: white noise."""
@@ -106,9 +107,9 @@ class TrainConfig:
     """Instances in each of them."""
     shared_noise: float = 0.5
     """Share of trainings whose layers all explore with the same random number."""
-    validation_seen: float = 0.3
-    """Share of trainings that observe their validation loss."""
-    averaging: float = 0.9
+    validation_seen: float = 0.5
+    """Share of trainings that observe their validation loss; all that learn by heart do."""
+    averaging: float = 0.8
     """Share of the averaged weights that an update of the agent keeps; 0: the last weights."""
     features_off: tuple[str, ...] = ()
     """Feature groups that the agent does not see (agents/features.py), for ablations."""
@@ -125,10 +126,13 @@ class TrainConfig:
     schedules: str = "mixed"
     """Base schedules of trainings whose envelope has none of its own: mixed or constant."""
     fine_tuning: bool = True
-    """Whether three of ten stacks fine-tune pretrained networks."""
+    """Whether one of ten stacks fine-tunes pretrained networks."""
+    by_heart: bool = True
+    """Whether two of ten stacks pass dozens of times over little, noisy data, and are shown a
+    validation loss."""
     reward: str = "progress"
     """Reward: potential (shaped, telescopes under discounting) or progress."""
-    score_every: int = 5
+    score_every: int = 2
     """Agent updates (PPO: rollouts; DQN: rollouts' worth of decisions) between two scores."""
     checkpoint_seconds: float = 60.0
     """Seconds between two checkpoints."""

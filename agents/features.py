@@ -13,7 +13,7 @@ from lr_env.observation import FEATURES, LAYER_FEATURES
 FEATURE_GROUPS: dict[str, tuple[str, ...]] = {
     "layer": LAYER_FEATURES,
     "rate": ("relative_rate", "mean_relative_rate", "total_rate"),
-    "scale": ("scale", "mean_scale"),
+    "offset": ("offset", "mean_offset"),
     "gradient": ("gradient", "mean_gradient", "momentum_snr", "mean_momentum_snr"),
     "curvature": ("curvature", "mean_curvature"),
     "distance": ("distance", "mean_distance"),
@@ -22,7 +22,12 @@ FEATURE_GROUPS: dict[str, tuple[str, ...]] = {
     "loss": ("loss_from_start", "loss_from_best", "loss_trend", "loss_noise"),
     "time": ("progress", "pace", "horizon"),
     "epochs": ("epochs", "epochs_seen"),
-    "validation": ("validation_from_start", "validation_from_best", "validation_seen"),
+    "validation": (
+        "validation_from_start",
+        "validation_from_best",
+        "validation_age",
+        "validation_seen",
+    ),
 }
 """Without `layer`, whatever is a layer's own, all layers see the same and act as one."""
 

@@ -23,7 +23,7 @@ class Renewal:
     """Replaces one stack at a time, between two rollouts of PPO; the others go on.
 
     A few architectures seen for long are learned by heart. Trainings that are cut off are not
-    taken for ended: the value of where they stood stands for the rest.
+    taken for ended: no action of theirs has an advantage.
 
     Args:
         config: of the run.

@@ -143,8 +143,12 @@ def _read(training: Training, epochs: float) -> None:
     metrics = {name: finite(value) for name, value in _judge(training, "validation").items()}
     training.points.append({"epochs": epochs, "train_loss": finite(train), **metrics})
     loss = metrics["loss"]
-    if training.scheduler is not None and loss is not None:
+    if loss is None:
+        return
+    if training.scheduler is not None:
         training.scheduler.after_reading(loss)
+    if training.agent is not None and training.spec.arm.method.sees_validation:
+        training.agent.controller.observe_validation(loss)
 
 
 def _judge(training: Training, split: Any) -> dict[str, float]:

@@ -27,7 +27,7 @@ CAUTIOUS_RELATIVE_RATE = 3e-4
 
 CALIBRATED_TRAVEL, CALIBRATED_LEAST = 40.0, 1e-2
 """Relative change of a layer's weights by an update at a calibrated start: the first over the
-number of updates, but at least the second."""
+number of updates, but at least the second and at most one over the number of layers."""
 
 PRETRAINED_MOST, PRETRAINED_SUM = 3e-3, 5e-2
 """Relative change of a pretrained layer's weights by an update, at a calibrated start and where
@@ -88,8 +88,8 @@ class Envelope:
         max_step: largest move of one incremental decision, octaves.
         z_init: where z starts: `zero` (the base schedule), or as near as the envelope allows to
             where one update changes the layer's weights by 0.0003 of their size (`cautious`), or
-            by 40 / total_steps of it, 0.01 at least, and where pretrained by as much as under a
-            ceiling of 1 (`calibrated`).
+            by 40 / total_steps of it, at least 0.01 and at most 1 / L, and where pretrained by as
+            much as under a ceiling of 1 (`calibrated`).
         ceiling: that many times these limits; None for none.
         schedule: name of the envelope's own schedule, a factor on the base schedule.
         reach: how far actions move a layer from its start, octaves; None: as far as z_max.
@@ -173,8 +173,10 @@ class Envelope:
             wanted = torch.full_like(relative_rate, CAUTIOUS_RELATIVE_RATE)
         else:
             share = CALIBRATED_TRAVEL / total_steps.to(relative_rate)
-            spread = share.clamp(min=CALIBRATED_LEAST).unsqueeze(-1).expand_as(relative_rate)
-            pretrained_limit = _pretrained_limit(relative_rate.shape[-1])
+            layers = relative_rate.shape[-1]
+            spread = share.clamp(min=CALIBRATED_LEAST).clamp(max=1.0 / layers)
+            spread = spread.unsqueeze(-1).expand_as(relative_rate)
+            pretrained_limit = _pretrained_limit(layers)
             wanted = torch.where(pretrained > 0, pretrained_limit, spread)
         known = relative_rate > 0
         start = self._scale_for(wanted.minimum(limits), relative_rate)

@@ -49,4 +49,4 @@ def look(
         fresh = envelope.begin(nominal, table.pretrained, signals.total_steps)
         scope = fresh.where(begins, scope)
         signals = replace(signals, z=torch.where(begins, fresh.start, signals.z))
-    return Sight(memory, scope, signals.z, features(memory, signals, table))
+    return Sight(memory, scope, signals.z, features(memory, signals, scope.start, table))

@@ -15,10 +15,10 @@ from torch import Tensor
 from lr_env.layers import LayerTable
 from lr_env.statistics import RAW_INDEX
 
-FEATURES_VERSION = 1
+FEATURES_VERSION = 2
 BOUND = 5.0
 
-MOVING_FEATURES = ("relative_rate", "scale", "gradient", "curvature", "momentum_snr", "distance")
+MOVING_FEATURES = ("relative_rate", "offset", "gradient", "curvature", "momentum_snr", "distance")
 LAYER_FEATURES = (
     *MOVING_FEATURES, "momentum_seen", "matrix", "embedding", "normalisation", "bias",
     "pretrained", "depth",
@@ -26,7 +26,7 @@ LAYER_FEATURES = (
 GLOBAL_FEATURES = (
     "progress", "pace", "horizon", "update_seen", "loss_from_start", "loss_from_best",
     "loss_trend", "loss_noise", "total_rate", "base_factor", "envelope", "epochs", "epochs_seen",
-    "validation_from_start", "validation_from_best", "validation_seen",
+    "validation_from_start", "validation_from_best", "validation_age", "validation_seen",
 )  # fmt: skip
 FEATURES = (*LAYER_FEATURES, *GLOBAL_FEATURES, *(f"mean_{name}" for name in MOVING_FEATURES))
 
@@ -67,8 +67,9 @@ class Memory:
     """What observations remember from decision to decision; NaN until first seen.
 
     Attributes `[...]`: initial, fast, slow, best: training losses; variance: of the loss around
-    `slow`; initial_validation, best_validation. `[..., L]`: initial_gradient: norm of the first
-    gradient that was not zero; direction: last known rms of an update per unit of learning rate.
+    `slow`; initial_validation, best_validation, best_validation_step. `[..., L]`: initial_gradient:
+    norm of the first gradient that was not zero; direction: last known rms of an update per unit of
+    learning rate.
     """
 
     initial: Tensor
@@ -78,6 +79,7 @@ class Memory:
     variance: Tensor
     initial_validation: Tensor
     best_validation: Tensor
+    best_validation_step: Tensor
     initial_gradient: Tensor
     direction: Tensor
 
@@ -116,6 +118,7 @@ def remember(memory: Memory, signals: Signals) -> Memory:
     # What moved a layer that had no gradient was weight decay alone.
     moved_by_gradient = (signals.step == 0).unsqueeze(-1) | memory.initial_gradient.isfinite()
     validation = signals.validation_loss
+    improved = validation.isfinite() & ~(validation >= memory.best_validation)
     return replace(
         memory,
         initial=_first(memory.initial, loss),
@@ -125,6 +128,9 @@ def remember(memory: Memory, signals: Signals) -> Memory:
         variance=_blend(memory.variance, (loss - _first(memory.slow, loss)) ** 2, 0.9),
         initial_validation=_first(memory.initial_validation, validation),
         best_validation=validation.fmin(memory.best_validation),
+        best_validation_step=torch.where(
+            improved, signals.step.to(validation.dtype), memory.best_validation_step
+        ),
         initial_gradient=_first(
             memory.initial_gradient, gradient.masked_fill(gradient == 0, torch.nan)
         ),
@@ -142,9 +148,12 @@ def relative_rates(raw: Tensor, direction: Tensor, rates: Tensor, table: LayerTa
     return torch.nan_to_num(rates * direction / rms, nan=0.0, posinf=1e6)
 
 
-def features(memory: Memory, signals: Signals, table: LayerTable) -> Tensor:
-    """Return observations `[..., L, F]`, in the order of `FEATURES`; finite and within ±5."""
-    own = _layer_features(memory, signals, table)
+def features(memory: Memory, signals: Signals, start: Tensor, table: LayerTable) -> Tensor:
+    """Return observations `[..., L, F]`, in the order of `FEATURES`; finite and within ±5.
+
+    `start` `[..., L]` is where the layers' log2 scales began.
+    """
+    own = _layer_features(memory, signals, start, table)
     whole = _global_features(memory, signals, table)
     layers = own.shape[-2]
     mean = own[..., : len(MOVING_FEATURES)].mean(-2, keepdim=True)
@@ -152,7 +161,7 @@ def features(memory: Memory, signals: Signals, table: LayerTable) -> Tensor:
     return torch.nan_to_num(torch.cat(row, -1), nan=0.0, posinf=BOUND, neginf=-BOUND)
 
 
-def _layer_features(memory: Memory, signals: Signals, table: LayerTable) -> Tensor:
+def _layer_features(memory: Memory, signals: Signals, start: Tensor, table: LayerTable) -> Tensor:
     raw = {name: signals.raw[..., index] for name, index in RAW_INDEX.items()}
     rate = relative_rates(signals.raw, memory.direction, signals.base_lr * signals.z.exp2(), table)
     weight = (raw["weight_sq"] / table.size).sqrt().maximum(table.weight_floor)
@@ -166,7 +175,8 @@ def _layer_features(memory: Memory, signals: Signals, table: LayerTable) -> Tens
     snr = raw["momentum_sq"].clamp(min=1e-30) / raw["gradient_sq"].clamp(min=1e-30)
     moving = [
         0.5 * (rate.clamp(min=1e-9).log10() + 3.0),
-        signals.z / 10.0,
+        # From its start, not from the base rate: a policy does alike from any of them.
+        (signals.z - start) / 2.0,
         torch.nan_to_num(_log_ratio(gradient, memory.initial_gradient) / 2.3),
         curvature.clamp(-2.0, 2.0),
         torch.where(momentum_seen, 0.5 * snr.log10(), torch.zeros_like(snr)),
@@ -202,7 +212,13 @@ def _global_features(memory: Memory, signals: Signals, table: LayerTable) -> Ten
         torch.nan_to_num(signals.epochs).add(1.0).log10(),
         signals.epochs.isfinite().to(seen.dtype),
         torch.nan_to_num(_log_ratio(signals.validation_loss, memory.initial_validation)),
-        torch.nan_to_num(_log_ratio(signals.validation_loss, memory.best_validation)),
+        # Two per cent are much: learning by heart begins so, and a rate that waits has lost.
+        torch.nan_to_num(_log_ratio(signals.validation_loss, memory.best_validation) * 20.0).tanh(),
+        torch.where(
+            signals.validation_loss.isfinite(),
+            (signals.step - memory.best_validation_step) / total * 5.0,
+            0.0,
+        ),
         signals.validation_loss.isfinite().to(seen.dtype),
     ]
     return torch.stack(values, -1).clamp(-BOUND, BOUND)

@@ -72,7 +72,7 @@ def test_a_layer_that_nothing_is_known_of_is_held_at_the_lowest_start(
     mode: str, z_init: str, held: float
 ) -> None:
     envelope = Envelope(z_max=9.0, mode=mode, z_init=z_init, ceiling=None)
-    rates = torch.tensor([[0.4, 0.4 * 2**7, 0.0], [0.0, 0.0, 0.0]])
+    rates = torch.tensor([[1.0, 2.0**7, 0.0], [0.0, 0.0, 0.0]]) / 3.0
     scope = envelope.begin(rates, torch.zeros(3), BUDGET.expand(2))
     for action in (-torch.ones(2, 3), torch.ones(2, 3)):
         moved = envelope.move(scope.start, action, scope)
@@ -123,6 +123,16 @@ def test_a_calibrated_start_travels_as_far_whatever_the_budget() -> None:
     scope = envelope.begin(torch.ones(3, 2), torch.tensor([0.0, 1.0]), budgets)
     expected = torch.tensor([[0.4, 3e-3], [0.1, 3e-3], [1e-2, 3e-3]]).log2()
     torch.testing.assert_close(scope.start, expected)
+
+
+def test_a_calibrated_start_leaves_every_layer_its_share_of_the_network_at_most() -> None:
+    envelope = Envelope(z_max=20.0, z_init="calibrated", ceiling=None)
+    budgets = torch.tensor([100, 2_000])
+    for layers, expected in ((2, [0.4, 0.02]), (25, [0.04, 0.02]), (200, [0.005, 0.005])):
+        scope = envelope.begin(torch.ones(2, layers), torch.zeros(layers), budgets)
+        rates = torch.tensor(expected).unsqueeze(1).expand(2, layers)
+        torch.testing.assert_close(scope.start.exp2(), rates)
+        assert (scope.highest == 20.0).all()  # an action may go on
 
 
 def test_a_calibrated_start_is_not_above_the_ceiling() -> None:

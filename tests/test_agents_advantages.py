@@ -9,7 +9,7 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 from stable_baselines3.common.buffers import RolloutBuffer
 
-from agents.advantages import TwinRolloutBuffer, above_twins
+from agents.advantages import TwinRolloutBuffer, above_twins, ended_within
 
 SLOTS, STEPS = 5, 6
 STACKS = np.array([0, 0, 1, 2, 2])
@@ -33,8 +33,12 @@ def _filled(buffer: RolloutBuffer) -> RolloutBuffer:
             np.zeros((SLOTS, 2)), np.zeros((SLOTS, 1)), luck, np.full(SLOTS, step == 0),
             torch.zeros(SLOTS), torch.zeros(SLOTS),
         )  # fmt: skip
-    buffer.compute_returns_and_advantage(torch.zeros(SLOTS), np.zeros(SLOTS))
+    buffer.compute_returns_and_advantage(torch.zeros(SLOTS), np.ones(SLOTS))
     return buffer
+
+
+def _in_units(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    return values / np.sqrt(np.mean(values**2))
 
 
 def test_twins_are_judged_against_each_other_and_a_training_alone_as_before() -> None:
@@ -68,11 +72,11 @@ def test_what_twins_have_in_common_is_no_advantage() -> None:
     assert np.array_equal(own.returns, plain.returns)
     assert own.advantages[:, :2] == pytest.approx(0.0)
     alone = plain.advantages[:, 2]
-    assert own.advantages[:, 2] == pytest.approx(alone - alone.mean(), abs=1e-6)
-    gift = plain.advantages[:, 4] - plain.advantages[:, 3]
+    assert own.advantages[:, 2] == pytest.approx(_in_units(alone - alone.mean()), abs=1e-5)
+    gift = _in_units(plain.advantages[:, 4] - plain.advantages[:, 3])
     assert (gift > 0.0).all()
-    assert own.advantages[:, 4] == pytest.approx(gift, abs=1e-6)
-    assert own.advantages[:, 3] == pytest.approx(-gift, abs=1e-6)
+    assert own.advantages[:, 4] == pytest.approx(gift, abs=1e-5)
+    assert own.advantages[:, 3] == pytest.approx(-gift, abs=1e-5)
 
 
 def test_labels_are_those_of_the_moment_that_an_action_was_taken_in() -> None:
@@ -87,8 +91,40 @@ def test_labels_are_those_of_the_moment_that_an_action_was_taken_in() -> None:
             np.zeros((SLOTS, 2)), np.zeros((SLOTS, 1)), np.array([4.0, 2.0, 0.0, 0.0, 0.0]),
             np.zeros(SLOTS), torch.zeros(SLOTS), torch.zeros(SLOTS),
         )  # fmt: skip
-    buffer.compute_returns_and_advantage(torch.zeros(SLOTS), np.zeros(SLOTS))
+    buffer.compute_returns_and_advantage(torch.zeros(SLOTS), np.ones(SLOTS))
     # Alone they stand 2 apart with their whole rewards, as a pair 2 above and 2 below each other.
-    assert buffer.advantages[2, :2] == pytest.approx([2.0, -2.0], abs=1e-5)
+    assert buffer.advantages[2, 0] == pytest.approx(-buffer.advantages[2, 1])
     apart = buffer.advantages[:, 0] - buffer.advantages[:, 1]
-    assert apart == pytest.approx([2.0, 2.0, 4.0, 2.0, 2.0, 2.0], abs=1e-5)
+    assert apart / apart[0] == pytest.approx([1.0, 1.0, 2.0, 1.0, 1.0, 1.0], abs=1e-5)
+
+
+def test_a_training_that_outlasts_the_rollout_has_no_advantage() -> None:
+    starts = np.array([[1, 1, 0], [0, 0, 0], [0, 1, 0], [0, 0, 0]], np.float32)
+    ended = ended_within(starts, np.array([True, False, False]))
+    assert ended.T.tolist() == [[True] * 4, [True, True, False, False], [False] * 4]
+
+    buffer = TwinRolloutBuffer(
+        4, *ARGUMENTS[1:], n_envs=3, stacks=np.zeros(3, dtype=np.int64), twins=lambda: ALONE[:3]
+    )
+    for step in range(4):
+        buffer.add(
+            np.zeros((3, 2)), np.zeros((3, 1)), np.array([1.0, 3.0, -7.0]), starts[step],
+            torch.zeros(3), torch.zeros(3),
+        )  # fmt: skip
+    buffer.compute_returns_and_advantage(torch.full((3,), 9.0), np.array([True, False, False]))
+    assert ((buffer.advantages != 0.0) == ended).all()
+
+
+def test_every_stack_weighs_the_same_whatever_its_losses_span() -> None:
+    def spread(scale: float) -> NDArray[np.float32]:
+        buffer = TwinRolloutBuffer(*ARGUMENTS, n_envs=SLOTS, stacks=STACKS, twins=_twins())
+        for step in range(STEPS):
+            buffer.add(
+                np.zeros((SLOTS, 2)), np.zeros((SLOTS, 1)),
+                np.array([1.0, 2.0, 0.1 * step, 0.0, 1.0]) * np.array([scale, scale, 1, 1, 1]),
+                np.full(SLOTS, step == 0), torch.zeros(SLOTS), torch.zeros(SLOTS),
+            )  # fmt: skip
+        buffer.compute_returns_and_advantage(torch.zeros(SLOTS), np.ones(SLOTS))
+        return buffer.advantages
+
+    assert spread(1.0) == pytest.approx(spread(100.0), abs=1e-5)

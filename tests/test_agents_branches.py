@@ -36,9 +36,9 @@ def test_stacks_are_of_the_mix_but_none_that_the_agent_meets() -> None:
 def test_fine_tuning_comes_half_as_often_with_twice_as_many() -> None:
     plans = list(plan_branches(TrainConfig(branches=40)))
     lanes = [plan.entry.lanes for plan in plans if plan.fine_tunes]
-    assert len(lanes) == 6
+    assert len(lanes) == 2
     assert set(lanes) == {2 * 8 * len(ACTIONS)}
-    assert len(plans) == 40 - 6
+    assert len(plans) == 40 - 2
 
 
 def test_every_action_has_an_end(branches: Branches, plan: StackPlan) -> None:

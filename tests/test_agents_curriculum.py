@@ -3,13 +3,35 @@
 import pytest
 
 from agents.config import TrainConfig
-from agents.curriculum import SAMPLES, envelope, plan_stack
+from agents.curriculum import BY_HEART_SAMPLES, SAMPLES, StackPlan, envelope, plan_stack
 
 
 @pytest.mark.parametrize("start", ["calibrated", "cautious"])
 def test_the_narrow_envelope_moves_as_the_card_of_the_wide_one_says(start: str) -> None:
     wide, narrow = (envelope(TrainConfig(start=start), narrow) for narrow in (False, True))
     assert wide.around(narrow.z_max, narrow.z_init) == narrow
+
+
+def learns_by_heart(plan: StackPlan) -> bool:
+    return plan.entry.settings.validation_seen == 1.0
+
+
+def test_who_learns_by_heart_is_shown_a_validation_loss() -> None:
+    config = TrainConfig()
+    pairs = [(index, turn) for index in range(10) for turn in range(10)]
+    plans = [plan_stack(config, *pair) for pair in pairs]
+    by_heart = [plan for plan in plans if learns_by_heart(plan)]
+    assert 15 <= len(by_heart) <= 20
+    for plan in by_heart:
+        _, longest = plan.entry.settings.total_steps
+        assert longest * plan.spec.batch_size / plan.spec.train_size > 5.0
+        assert plan.spec.label_noise > 0.3
+        assert not plan.fine_tunes
+        assert plan.entry.settings.envelope.z_init == "calibrated"
+    shares = {plan.entry.settings.validation_seen for plan in plans if plan not in by_heart}
+    assert shares == {config.validation_seen}
+    none = [plan_stack(TrainConfig(by_heart=False), *pair) for pair in pairs]
+    assert not any(learns_by_heart(plan) for plan in none)
 
 
 def test_trainings_are_short_and_long_and_have_the_data_for_it() -> None:
@@ -19,6 +41,7 @@ def test_trainings_are_short_and_long_and_have_the_data_for_it() -> None:
         _, steps = plan.entry.settings.total_steps
         longest[plan.spec.inputs] = max(longest[plan.spec.inputs], steps)
         if not plan.fine_tunes:
-            assert SAMPLES[0] <= plan.spec.train_size <= SAMPLES[1]
+            low, high = BY_HEART_SAMPLES if learns_by_heart(plan) else SAMPLES
+            assert low <= plan.spec.train_size <= high
     assert longest["vector"] > 2000
     assert max(longest["image"], longest["tokens"]) <= 800

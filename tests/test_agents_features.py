@@ -27,7 +27,7 @@ def test_without_its_own_features_all_layers_act_as_one(tmp_path: Path) -> None:
         **SMALL,
         ppo=SHORT_PPO,
         out=tmp_path,
-        steps=200,
+        steps=600,
         features_off=("layer",),
         action_mode="residual",
     )  # type: ignore[arg-type]

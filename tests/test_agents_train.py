@@ -14,7 +14,7 @@ import torch
 from matplotlib.figure import Figure
 from stable_baselines3 import PPO
 
-from agents import held_out, monitor
+from agents import curriculum, held_out, monitor
 from agents.config import DQNConfig, PPOConfig, TrainConfig
 from agents.train import main, train
 from lr_env.errors import InvalidArgumentError, LrEnvError
@@ -25,7 +25,7 @@ from tests.toys import ToyTask
 
 ROOT = Path(__file__).parent.parent
 SMALL = {"twins": 2, "stacks": 2, "slots": 12, "workers": 1, "score_every": 100, "hidden": (8, 8)}
-SHORT_PPO = PPOConfig(n_steps=4, minibatches=2, n_epochs=2)
+SHORT_PPO = PPOConfig(n_steps=8, minibatches=2, n_epochs=2)
 SHORT_DQN = DQNConfig(buffer_size=2000, batch_size=32, gradient_steps=2)
 
 
@@ -54,7 +54,8 @@ def _equal(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool
 
 @pytest.fixture(autouse=True)
 def _quick_scores(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Score on one small entry: the real suite takes seconds each time."""
+    """Score on one small entry, and train so shortly that rollouts see the end of it."""
+    monkeypatch.setattr(curriculum, "DECISIONS", (3, 6))
     settings = StackSettings(base_lr=(1e-4, 1e-2), total_steps=20)
     entry = Entry("toy", ToyTask, settings, 2)
     monkeypatch.setattr(held_out, "held_out_suite", lambda lanes=2: [entry])

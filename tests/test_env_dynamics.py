@@ -217,6 +217,26 @@ def test_a_cautious_start_changes_every_layer_by_the_same_small_share(optimizer:
         assert float(change / old.square().mean().sqrt()) == pytest.approx(expected, rel=0.05)
 
 
+@pytest.mark.parametrize("z_init", ["cautious", "calibrated"])
+@pytest.mark.parametrize("optimizer", ["adam", "sgd"])
+def test_what_is_seen_and_done_from_a_start_does_not_depend_on_the_base_rate(
+    z_init: str, optimizer: str
+) -> None:
+    found = []
+    for base_lr in (1e-5, 1e-3, 1e-1):
+        env = make_env(
+            z_init=z_init, base_lr=base_lr, z_max=20.0, optimizer=optimizer, dtype=torch.float64
+        )
+        seen = [env.reset(seed=3)[0]]
+        for turn in range(8):
+            observation, *_, info = env.step(np.sin(turn + np.arange(len(seen[0]))))
+            seen.append(observation)
+        found.append((np.stack(seen), info["learning_rates"], info["train_loss"]))
+    for other in found[1:]:
+        for one, its in zip(found[0], other, strict=True):
+            np.testing.assert_allclose(one, its, rtol=1e-5, atol=1e-5)
+
+
 def test_base_rates_are_drawn_from_the_range_log_uniformly() -> None:
     env = make_env(base_lr=(1e-5, 1e-1), num_decisions=1)
     rates = np.log10([env.reset(seed=seed)[1]["base_lr"] for seed in range(60)])

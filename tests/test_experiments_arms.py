@@ -42,13 +42,17 @@ def test_names_round_trip(name: str) -> None:
         assert f", base rate {arm.lr:g}" in arm.description
 
 
-def test_what_decides_runs_is_what_it_was_before_there_was_a_start_alone() -> None:
+def test_what_decides_runs_is_what_it_was_before_later_fields_came() -> None:
     known = {
         "label", "schedule", "lr", "optimizer", "z_max", "z_init", "layer_decay", "tuned_as",
         "package", "recipe", "lr_star",
     }  # fmt: skip
-    assert {name for name in METHODS if set(METHODS[name].to_dict()) != known} == {"start"}
+    later = {name: set(METHODS[name].to_dict()) - known for name in METHODS}
+    assert {name: extra for name, extra in later.items() if extra} == {
+        "start": {"acts"}, "agent-validation": {"sees_validation"},
+    }  # fmt: skip
     assert METHODS["start"].to_dict()["acts"] is False
+    assert METHODS["agent-validation"].to_dict()["sees_validation"] is True
 
 
 def test_an_arm_may_have_seeds_of_its_own() -> None:

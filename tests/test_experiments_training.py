@@ -15,6 +15,7 @@ from experiments.arms.agent import silent
 from experiments.arms.optimizers import build_optimizer, judged_weights, training_mode
 from experiments.runs import POINTS, RunSpec
 from experiments.training import run
+from lr_env.controller import LRController
 from lr_env.errors import PolicyError
 from lr_env.observation import FEATURES
 from lr_env.tasks import Split, register_task
@@ -103,7 +104,7 @@ def test_arms_of_a_seed_see_the_same_batches_and_test_data_once(policy: str) -> 
 
 @pytest.mark.parametrize("discrete", [False, True])
 def test_the_start_alone_is_the_agent_without_its_actions(discrete: bool, tmp_path: Path) -> None:
-    policy = make_policy(discrete=discrete)
+    policy = make_policy(discrete=discrete, seed=1)
     still = silent(policy)
     rows = torch.randn(20, 3, len(FEATURES))
     assert not still.act(rows).any()
@@ -116,6 +117,17 @@ def test_the_start_alone_is_the_agent_without_its_actions(discrete: bool, tmp_pa
     assert agent.pop("arm") == "agent"
     assert start == agent
     assert run(spec("agent", str(tmp_path / "policy")))["points"] != start["points"]
+
+
+def test_only_the_arm_that_says_so_is_shown_validation_losses(
+    policy: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown: list[float] = []
+    monkeypatch.setattr(LRController, "observe_validation", lambda self, loss: shown.append(loss))
+    run(spec("agent", policy))
+    assert not shown
+    record = run(spec("agent-validation", policy))
+    assert shown == [point["loss"] for point in record["points"]]
 
 
 def test_arms_of_a_seed_start_from_the_same_weights(policy: str) -> None:

@@ -23,7 +23,7 @@ from lr_env.tasks.family.data import GENERATORS, generate
 from lr_env.tasks.family.models import UnfoldedConv2d
 from lr_env.tasks.family.pretraining import pretrained
 
-ARCHITECTURES = {"mlp", "residual_mlp", "cnn", "transformer", "finetune"}
+ARCHITECTURES = {"mlp", "residual_mlp", "cnn", "residual_cnn", "transformer", "finetune"}
 IDS = [spec.architecture for spec in held_out_specs()]
 
 

@@ -68,7 +68,7 @@ for name in {FORBIDDEN!r}:
     if name != "transformers":
         sys.modules[name] = None
 from lr_env.integrations.transformers import LRControllerCallback
-LRControllerCallback("ppo-v0")
+LRControllerCallback("ppo-v1")
 """
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False

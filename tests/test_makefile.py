@@ -77,15 +77,15 @@ def test_every_target_can_be_planned(target: str, checkout: Path) -> None:
         (["train-agent", "RESUME=runs/a b"], ["-m", "agents.train", "--resume", "runs/a b"]),
         (["eval"], ["-m", "experiments.evaluate"]),
         (
-            ["eval", "TASK=titanic", "SEEDS=10", "POLICY=ppo-v0", "ARMS=adam,agent"],
+            ["eval", "TASK=titanic", "SEEDS=10", "POLICY=ppo-v1", "ARMS=adam,agent"],
             ["-m", "experiments.evaluate", "--task", "titanic", "--seeds", "10",
-             "--policy", "ppo-v0", "--arms", "adam,agent"],
+             "--policy", "ppo-v1", "--arms", "adam,agent"],
         ),
         (["meta-test"], ["-m", "experiments.meta_test"]),
         (
-            ["meta-test", "POLICY=ppo-v0 runs/a", "ENTRIES=scenes,topics", "SEEDS=5",
+            ["meta-test", "POLICY=ppo-v1 runs/a", "ENTRIES=scenes,topics", "SEEDS=5",
              "ENGINE=ray"],
-            ["-m", "experiments.meta_test", "--policy", "ppo-v0 runs/a",
+            ["-m", "experiments.meta_test", "--policy", "ppo-v1 runs/a",
              "--entries", "scenes,topics", "--seeds", "5", "--engine", "ray"],
         ),
         (

@@ -114,7 +114,7 @@ def test_the_agents_record_changes_with_the_seeds_and_not_with_what_else_is_run(
 
 def test_a_cell_reports_how_far_it_is() -> None:
     shares: list[float] = []
-    run_job(Cell(TINY[0], "agent", 3, (1e-3,), policy="ppo-v0"), shares.append)
+    run_job(Cell(TINY[0], "agent", 3, (1e-3,), policy="ppo-v1"), shares.append)
     assert shares == sorted(shares)
     assert shares[0] == 0.0
     assert 0.5 < shares[-1] < 1.0
@@ -122,7 +122,7 @@ def test_a_cell_reports_how_far_it_is() -> None:
 
 def test_mean_scales_come_from_the_other_seeds() -> None:
     results = [
-        run_job(Cell(TINY[0], "mean_scales", 3, (1e-3,), policy="ppo-v0", given=given))
+        run_job(Cell(TINY[0], "mean_scales", 3, (1e-3,), policy="ppo-v1", given=given))
         for given in (
             [[[-8.0] * 2, [-9.0] * 2, [-10.0] * 2]],
             [[[-4.0] * 2, [-9.0] * 2, [-10.0] * 2]],
@@ -151,7 +151,7 @@ def test_jobs_in_processes_of_their_own_find_the_same() -> None:
     [
         (["--seeds", "2"], "at least 3"),
         (["--entries", "topcis"], "did you mean 'topics'"),
-        (["--policy", "ppo-v00"], "did you mean"),
+        (["--policy", "ppo-v11"], "did you mean"),
         (["--workers", "0"], "above zero"),
     ],
 )

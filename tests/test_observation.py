@@ -26,6 +26,7 @@ from tests.toys import build_toy_model
 COLUMN = {name: index for index, name in enumerate(FEATURES)}
 LAYERS = group_layers(build_toy_model("layernorm"))
 TABLE = LayerTable.of(LAYERS, torch.float64)
+START = torch.linspace(-3.0, 2.0, len(LAYERS), dtype=torch.float64)
 
 
 def scalar(value: float) -> Tensor:
@@ -62,7 +63,7 @@ def look(*seen: Signals) -> Tensor:
     memory = empty(seen[0].loss.shape)
     for at in seen:
         memory = remember(memory, at)
-    return features(memory, seen[-1], TABLE)
+    return features(memory, seen[-1], START.expand_as(seen[-1].z), TABLE)
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), float("-inf"), 0.0, -1.0, 1e38, 1e-38])
@@ -103,9 +104,10 @@ def test_formulas_of_the_page() -> None:
     gradient = raw["gradient_sq"].sqrt() / first.raw[..., 2].sqrt()
     fast = 0.5 * first.loss + 0.5 * second.loss
     slow = 0.9 * first.loss + 0.1 * second.loss
+    best_validation = torch.minimum(first.validation_loss, second.validation_loss)
     expected = {
         "relative_rate": (u.log10() + 3) / 2,
-        "scale": second.z / 10,
+        "offset": (second.z - START) / 2,
         "gradient": gradient.log() / 2.3,
         "curvature": (raw["gradient_dot_update"] / raw["previous_dot_update"]).clamp(-2, 2),
         "momentum_snr": (raw["momentum_sq"] / raw["gradient_sq"]).log10() / 2,
@@ -124,6 +126,7 @@ def test_formulas_of_the_page() -> None:
         "epochs": scalar(3.5).log10(),
         "epochs_seen": scalar(1.0),
         "validation_from_start": (second.validation_loss / first.validation_loss).log(),
+        "validation_from_best": (20 * (second.validation_loss / best_validation).log()).tanh(),
         "validation_seen": scalar(1.0),
     }
     for name, value in expected.items():
@@ -132,11 +135,20 @@ def test_formulas_of_the_page() -> None:
         )
 
 
+def test_the_age_of_the_best_validation_loss_is_a_share_of_the_budget() -> None:
+    losses = {0.0: 1.0, 10.0: 0.5, 20.0: 0.6, 30.0: float("nan"), 40.0: 0.5}
+    seen = [
+        signals(validation_loss=scalar(loss), step=scalar(step)) for step, loss in losses.items()
+    ]
+    ages = [look(*seen[: count + 1])[0, COLUMN["validation_age"]] for count in range(len(seen))]
+    assert [round(float(age), 6) for age in ages] == [0.0, 0.0, 0.5, 0.0, 1.5]
+
+
 def test_what_is_unknown_is_zero_with_its_flag_down() -> None:
     nan = scalar(float("nan"))
     got = look(signals(1, epochs=nan, validation_loss=nan, step=scalar(0.0)))
     for name in ("epochs", "epochs_seen", "validation_from_start", "validation_from_best",
-                 "validation_seen", "update_seen"):  # fmt: skip
+                 "validation_age", "validation_seen", "update_seen"):  # fmt: skip
         assert (got[:, COLUMN[name]] == 0).all()
 
 

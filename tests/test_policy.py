@@ -87,7 +87,7 @@ def test_policies_are_taken_by_object_path_or_name(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["../lr_env", "..", "../../etc", "/etc/passwd", "ppo-v0/../..", ""]
+    "name", ["../lr_env", "..", "../../etc", "/etc/passwd", "ppo-v1/../..", ""]
 )
 def test_names_that_climb_out_are_no_shipped_policies(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -35,6 +35,7 @@ class Method:
         package: what it needs beyond torch.
         recipe: the recipe that it belongs to.
         acts: whether the agent acts; if not, its start and its schedule are all there is of it.
+        sees_validation: whether the agent is shown the validation loss of every reading.
     """
 
     label: str
@@ -49,12 +50,15 @@ class Method:
     recipe: str = "plan"
     lr_star: str = "all"
     acts: bool = True
+    sees_validation: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         """Return what decides runs; fields that came later are left out where they change none."""
         values = asdict(self)
         if self.acts:
             del values["acts"]
+        if not self.sees_validation:
+            del values["sees_validation"]
         return values
 
 
@@ -81,8 +85,11 @@ METHODS: dict[str, Method] = {
     "lr-star-finetuning": Method(
         "Go to lr* of fine-tuning, cosine", "cosine", None, lr_star="finetuning"
     ),
-    "start": Method("The policy's start alone", z_max=10.0, z_init=None, acts=False),
-    "agent": Method("Frozen agent", z_max=10.0, z_init=None),
+    "start": Method("The policy's start alone", z_max=14.0, z_init=None, acts=False),
+    "agent": Method("Frozen agent", z_max=14.0, z_init=None),
+    "agent-validation": Method(
+        "Frozen agent shown validation losses", z_max=14.0, z_init=None, sees_validation=True
+    ),
     "agent-narrow": Method("Frozen agent on cosine", "cosine", z_max=2.0, tuned_as="adam-cosine"),
     "agent-narrow-linear": Method(
         "Frozen agent on warm-up and linear", "linear", z_max=2.0, tuned_as="adam-linear"
@@ -96,7 +103,7 @@ METHODS: dict[str, Method] = {
         package="transformers", recipe="hf-warmup",
     ),
     "trainer-agent-wide": Method(
-        "Frozen agent in the Trainer", "constant", 5e-5, "trainer", z_max=10.0, z_init=None,
+        "Frozen agent in the Trainer", "constant", 5e-5, "trainer", z_max=14.0, z_init=None,
         package="transformers", recipe="hf-warmup",
     ),
 }  # fmt: skip

@@ -62,9 +62,10 @@ class Arm:
         start = "scale 1" if method.z_init == "zero" else "its policy's own start"
         if not method.acts:
             return f"{text}, under {start.replace('its', 'the')} and schedule, and no actions"
+        shown = ", and is shown the validation loss of all 20 readings"
         return (
             f"{text}; the agent scales every layer's rate by up to 2^{method.z_max:g} either way, "
-            f"from {start}"
+            f"from {start}{shown if method.sees_validation else ''}"
         )
 
     @property

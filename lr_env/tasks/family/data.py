@@ -127,6 +127,21 @@ def _bars(spec: FamilySpec, count: int, generator: torch.Generator) -> Pair:
     return bars * colour + 0.4 * noise, labels
 
 
+def _filters(spec: FamilySpec, count: int, generator: torch.Generator) -> Pair:
+    """Labels of a random convolutional network: learned slowly, and for as long as one trains."""
+    coarse = torch.randn(count, spec.size, 4, 4, generator=generator)
+    images = torch.nn.functional.interpolate(coarse, IMAGE, mode="bilinear")
+    images = images + 0.3 * torch.randn(images.shape, generator=generator)
+    hidden = images
+    for _ in range(2):
+        fan_in = 9 * hidden.shape[1]
+        kernels = torch.randn(24, hidden.shape[1], 3, 3, generator=generator)
+        maps = torch.nn.functional.conv2d(hidden, kernels * (1.5 / math.sqrt(fan_in)), None, 2, 1)
+        hidden = torch.tanh(maps)
+    flat = hidden.flatten(1)
+    return images, _balanced(flat @ torch.randn(flat.shape[1], spec.classes, generator=generator))
+
+
 def _majority(spec: FamilySpec, count: int, generator: torch.Generator) -> Pair:
     """The class whose tokens are most frequent."""
     tokens = torch.randint(VOCABULARY, (count, spec.size), generator=generator)
@@ -174,6 +189,7 @@ GENERATORS: dict[str, Callable[[FamilySpec, int, torch.Generator], Pair]] = {
     "prototypes": _prototypes,
     "sprites": _sprites,
     "bars": _bars,
+    "filters": _filters,
     "majority": _majority,
     "marker": _marker,
     "pairs": _pairs,

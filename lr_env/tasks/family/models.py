@@ -21,6 +21,8 @@ def build_network(spec: FamilySpec) -> nn.Module:
         return nn.Sequential(TokenEncoder(spec), nn.Linear(spec.width, spec.classes))
     if spec.architecture == "cnn":
         return _cnn(spec)
+    if spec.architecture == "residual_cnn":
+        return _residual_cnn(spec)
     if spec.architecture == "residual_mlp":
         blocks = [ResidualBlock(spec) for _ in range(spec.depth)]
         return nn.Sequential(
@@ -59,6 +61,17 @@ def _cnn(spec: FamilySpec) -> nn.Sequential:
     return nn.Sequential(*layers, nn.Flatten(), nn.Linear(channels * side * side, spec.classes))
 
 
+def _residual_cnn(spec: FamilySpec) -> nn.Sequential:
+    stem = (
+        UnfoldedConv2d(spec.size, spec.width, 3, 2, 1, bias=False),
+        nn.BatchNorm2d(spec.width),
+        _ACTIVATIONS[spec.activation](),
+    )
+    blocks = [ResidualConvBlock(spec) for _ in range(spec.depth)]
+    outputs = spec.width * (IMAGE // 2) ** 2
+    return nn.Sequential(*stem, *blocks, nn.Flatten(), nn.Linear(outputs, spec.classes))
+
+
 class UnfoldedConv2d(nn.Conv2d):
     """A padded 3x3 convolution as one matrix product: vmap makes slow grouped ones else."""
 
@@ -92,6 +105,24 @@ class ResidualBlock(nn.Module):
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Map `[n, width]` to `[n, width]`."""
+        return torch.relu(inputs + self.body(inputs))
+
+
+class ResidualConvBlock(nn.Module):
+    """x + BatchNorm(W2 act(BatchNorm(W1 x))) of convolutions (He et al. 2015, fig. 2), in small."""
+
+    def __init__(self, spec: FamilySpec) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            UnfoldedConv2d(spec.width, spec.width, 3, 1, 1, bias=False),
+            nn.BatchNorm2d(spec.width),
+            _ACTIVATIONS[spec.activation](),
+            UnfoldedConv2d(spec.width, spec.width, 3, 1, 1, bias=False),
+            nn.BatchNorm2d(spec.width),
+        )
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Map `[n, width, h, w]` to the same shape."""
         return torch.relu(inputs + self.body(inputs))
 
 

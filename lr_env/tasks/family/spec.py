@@ -11,23 +11,27 @@ import numpy as np
 from lr_env.errors import InvalidArgumentError
 from lr_env.randomness import numpy_generator
 
-Architecture = Literal["mlp", "residual_mlp", "cnn", "transformer", "finetune"]
+Architecture = Literal[
+    "mlp", "residual_mlp", "cnn", "residual_cnn", "transformer", "finetune"
+]  # fmt: skip
 InputKind = Literal["vector", "image", "tokens"]
 
 # Fine-tuning and deep normalised networks are where rates learned from small MLPs went wrong.
 _TURNS: tuple[Architecture, ...] = (
     "mlp", "transformer", "finetune", "residual_mlp", "cnn",
-    "finetune", "mlp", "residual_mlp", "finetune", "transformer",
+    "residual_cnn", "mlp", "residual_mlp", "residual_cnn", "transformer",
 )  # fmt: skip
 _OPTIMIZERS = ("adam", "adamw", "adam", "adam", "sgd", "adamw", "adam", "adam", "adamw", "rmsprop")
 # Attention on two cores is dear: its share of the family is kept shallow.
-_DEEPEST = {"mlp": 4, "transformer": 3, "finetune": 2, "residual_mlp": 3, "cnn": 2}
+_DEEPEST = {
+    "mlp": 4, "transformer": 3, "finetune": 2, "residual_mlp": 3, "cnn": 2, "residual_cnn": 6,
+}  # fmt: skip
 _BATCHES: dict[InputKind, tuple[int, ...]] = {
     "vector": (16, 32, 32, 64, 128), "image": (16, 32), "tokens": (16,),
 }  # fmt: skip
 _DATA: dict[InputKind, tuple[str, ...]] = {
     "vector": ("clusters", "teacher", "deep_teacher", "islands", "linear", "sectors"),
-    "image": ("prototypes", "sprites", "bars"),
+    "image": ("prototypes", "sprites", "bars", "filters"),
     "tokens": ("majority", "marker", "lookup", "pairs"),
 }
 
@@ -108,6 +112,7 @@ def held_out_specs() -> list[FamilySpec]:
     """
     widths: dict[Architecture, int] = {
         "mlp": 52, "transformer": 18, "finetune": 30, "residual_mlp": 44, "cnn": 12,
+        "residual_cnn": 12,
     }  # fmt: skip
     return [
         replace(
@@ -141,7 +146,7 @@ def _draw(random: np.random.Generator, turn: int) -> FamilySpec:
 
 
 def _inputs(random: np.random.Generator, architecture: Architecture) -> InputKind:
-    if architecture == "cnn":
+    if architecture in ("cnn", "residual_cnn"):
         return "image"
     if architecture == "transformer":
         return "tokens"
@@ -151,9 +156,9 @@ def _inputs(random: np.random.Generator, architecture: Architecture) -> InputKin
 def _width(random: np.random.Generator, architecture: Architecture) -> int:
     if architecture == "transformer":
         return 4 * int(random.integers(4, 9))
-    low, high = {"cnn": (1, 3), "finetune": (4, 7), "residual_mlp": (3, 7)}.get(
-        architecture, (2, 9)
-    )
+    low, high = {
+        "cnn": (1, 3), "residual_cnn": (1, 3), "finetune": (4, 7), "residual_mlp": (3, 7),
+    }.get(architecture, (2, 9))  # fmt: skip
     return 8 * int(random.integers(low, high))
 
 
