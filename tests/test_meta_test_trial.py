@@ -24,7 +24,7 @@ from lr_env.stack import StackSettings
 from tests.toys import ToyTask, make_policy
 
 RATES, SEEDS, STEPS = (1e-3, 1e-2), (11, 5, 8), 20
-POLICY = make_policy()
+POLICY = make_policy(envelope=Envelope(z_max=4.0, max_step=1.0, z_init="zero", ceiling=None))
 WIDEST = Envelope(z_max=20.0, mode="residual", z_init="zero", ceiling=None)
 SETTINGS = StackSettings(total_steps=STEPS, steps_per_action=4, envelope=POLICY.envelope)
 LAYERS = group_layers(ToyTask().build_model())
