@@ -25,7 +25,7 @@ LOSSES = {
     "adam-hd": 2.06468,
     "schedule-free": 1.88466,
     "prodigy": 0.43682,
-    "lr-star": 0.33091,
+    "lr-star": 0.37911,
     "agent": 0.24124,
     "agent@1e-5": 0.24123,
     "agent-narrow": 2.05828,
