@@ -80,7 +80,7 @@ class LRController:
         steps_per_epoch: optimizer steps of one pass over the data, if known.
         steps_per_action: steps from decision to decision; `max(1, total_steps // 200)` if None.
         z_max: half-width of the envelope around the optimizer's own rate, octaves; the
-            policy's if None. Ten where nobody knows the rate, two on top of a proven recipe.
+            policy's if None. Fourteen where nobody knows the rate, two on top of a proven recipe.
         z_init: `calibrated`, `cautious` or `zero` (the optimizer's own rate, without the policy's
             own schedule); the policy's if None.
         pretrained: whether the weights are pretrained; or the names of parameters and modules
