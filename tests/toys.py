@@ -77,9 +77,10 @@ class LateTask(ToyTask):
 
 
 def make_policy(
-    *, discrete: bool = False, seed: int = 0, envelope: Envelope | None = None
+    *, discrete: bool = False, seed: int = 3, envelope: Envelope | None = None
 ) -> FrozenPolicy:
-    """Return a policy with random weights: it moves every layer at every decision."""
+    """Return a policy with random weights. Some seeds push all layers to an edge and hold them
+    there; 3 is one that moves every layer at every decision."""
     generator = torch.Generator().manual_seed(seed)
     outputs = len(DISCRETE_ACTIONS) if discrete else 1
     sizes = (len(FEATURES), 8, outputs)
