@@ -114,11 +114,13 @@ def test_noise_that_outlasts_a_decision_outlasts_a_break(tmp_path: Path) -> None
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)  # the scores at the end of three runs are minutes on one core
 def test_kill_nine_loses_nothing_but_time(tmp_path: Path) -> None:
     command = [
         sys.executable, "-m", "agents.train", "--stacks", "2", "--slots", "12", "--steps", "3000",
         "--branches", "2", "--branch-instances", "2",
-        "--ppo.n-steps", "4", "--checkpoint-seconds", "0", "--workers", "1", "--out",
+        "--ppo.n-steps", "20", "--score-every", "100", "--checkpoint-seconds", "0",
+        "--workers", "1", "--out",
     ]  # fmt: skip
     subprocess.run([*command, str(tmp_path / "whole")], cwd=ROOT, check=True, capture_output=True)
     process = subprocess.Popen(
