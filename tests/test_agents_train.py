@@ -114,7 +114,7 @@ def test_noise_that_outlasts_a_decision_outlasts_a_break(tmp_path: Path) -> None
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)  # the scores at the end of three runs are minutes on one core
+@pytest.mark.timeout(900)  # the scores at the end of both runs are minutes on one core
 def test_kill_nine_loses_nothing_but_time(tmp_path: Path) -> None:
     command = [
         sys.executable, "-m", "agents.train", "--stacks", "2", "--slots", "12", "--steps", "3000",
