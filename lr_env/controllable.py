@@ -24,8 +24,11 @@ def bare_model(model: nn.Module) -> nn.Module:
 
 
 def bare_optimizer(optimizer: Any) -> Optimizer:
-    """Return the torch optimizer inside accelerate's wrapper, which has no hooks of its own."""
-    if hasattr(optimizer, "_optimizer_step_pre_hooks"):
+    """Return the torch optimizer inside a wrapper, such as accelerate's or Lightning Fabric's.
+
+    Wrappers have no hooks of their own, though some show those of the optimizer that they wrap.
+    """
+    if "_optimizer_step_pre_hooks" in getattr(optimizer, "__dict__", {}):
         bare: Optimizer = optimizer
         return bare
     inner = getattr(optimizer, "optimizer", optimizer)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import operator
 import weakref
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -27,7 +28,7 @@ from lr_env.instruments import Instruments
 from lr_env.layers import Layer
 from lr_env.policy import DEFAULT_POLICY, FrozenPolicy, resolve_policy
 from lr_env.pretrained import Pretrained, pretrained_names
-from lr_env.user_warnings import warn_user
+from lr_env.remarks import Remarks
 
 __all__ = ["Decision", "LRController"]
 
@@ -68,12 +69,15 @@ class LRController:
     A policy may have a schedule of its own (`controller.policy.envelope.schedule`), which comes on
     top of whatever scheduler there is: use one of them. With `z_init="zero"` it has none.
 
+    Optimizers outside `torch.optim` work as far as they keep what they know by parameter; of what
+    they count in a parameter group, as Schedule-Free does, only the first layer's is kept.
+
     It works in the optimizer's step hooks: the rates stand in the optimizer for the length of a
     step, then its own come back, so that schedulers and checkpoints never see them.
 
     Args:
         model: the module in training; its parameters with `requires_grad` are controlled.
-        optimizer: any torch optimizer that steps from gradients at a learning rate, holding those
+        optimizer: any of `torch.optim` that steps from gradients at a learning rate, holding those
             parameters.
         policy: name of a shipped policy, path of a policy folder, or a `FrozenPolicy`.
         total_steps: optimizer steps that the training will take.
@@ -85,8 +89,7 @@ class LRController:
             own schedule); the policy's if None.
         pretrained: whether the weights are pretrained; or the names of parameters and modules
             that are; or a function of a parameter's name. None: what transformers loaded from a
-            checkpoint is (say False of a model made anew from a config that was loaded); say so of
-            weights that came another way.
+            checkpoint is; say so of weights that came another way.
 
     Raises:
         LrEnvError: one of its subclasses, for whatever of this cannot be used.
@@ -114,6 +117,8 @@ class LRController:
             )
         self.policy = resolve_policy(policy)
         check_horizon(total_steps, 1 if steps_per_action is None else steps_per_action)
+        # Plain numbers, whatever they were: a checkpoint holds them.
+        total_steps = operator.index(total_steps)
         if steps_per_epoch is not None and not steps_per_epoch > 0:
             raise InvalidArgumentError(f"steps_per_epoch must be above 0, not {steps_per_epoch}.")
         envelope = self.policy.envelope
@@ -124,7 +129,7 @@ class LRController:
             steps_per_action=(
                 default_steps_per_action(total_steps)
                 if steps_per_action is None
-                else steps_per_action
+                else operator.index(steps_per_action)
             ),
             envelope=envelope.around(z_max, z_init),
             steps_per_epoch=steps_per_epoch,
@@ -135,12 +140,15 @@ class LRController:
         self._optimizer = optimizer
         self._void = False
         self._depth = 0
-        self._warned: set[str] = set()
         _CONTROLLED.add(optimizer)
         self._handles = [
             optimizer.register_step_pre_hook(self._before_step),
             optimizer.register_step_post_hook(self._after_step),
+            # A step that was broken off has left our rates in it.
+            optimizer.register_state_dict_pre_hook(self._before_saving),
         ]
+        self._remarks = Remarks(model, optimizer, self._instruments)
+        self._remarks.at_the_beginning()
 
     @property
     def layers(self) -> tuple[Layer, ...]:
@@ -149,23 +157,42 @@ class LRController:
 
     @property
     def learning_rates(self) -> dict[str, float]:
-        """The rate that the next step of every layer is made at, by layer name."""
+        """The rate that the next step of every layer is made at, by layer name.
+
+        Before the first step, in which the start is found, and from the last one on, where a
+        schedule is at its end, it is of little use: `history` has what was decided.
+        """
         rates = self._instruments.learning_rates
         return {layer.name: rate for layer, rate in zip(self.layers, rates, strict=True)}
 
     def observe(self, loss: Tensor | float) -> None:
         """Hand over the training loss of a mini-batch, between `backward` and `step`.
 
-        With gradient accumulation, call it for every mini-batch of the step.
+        With gradient accumulation, call it for every mini-batch of the step. After `detach` it
+        does nothing.
+
+        Raises:
+            InvalidArgumentError: the loss is not one number.
+            ModelError: this controller is a copy of the one that the optimizer calls.
         """
-        self._depth = 0  # of a step that failed
+        if not self._handles:
+            return
+        if self._handles[0].id not in self._optimizer._optimizer_step_pre_hooks:
+            raise ModelError(
+                "This controller is a copy, which its optimizer does not call: make a new one for "
+                "the copied model and optimizer, and load_state_dict() what state_dict() returns."
+            )
+        # Of a step that failed.
+        self._depth = 0
+        self._instruments.release()
         # Past the budget nothing is decided any more, and losses would only pile up.
         if self._instruments.step < self._instruments.total_steps:
-            self._instruments.record_loss(torch.as_tensor(loss))
+            self._instruments.record_loss(_one_number(loss))
+        self._remarks.at_a_loss()
 
     def observe_validation(self, loss: Tensor | float) -> None:
         """Hand over a validation loss whenever there is one (optional)."""
-        self._instruments.record_validation(float(loss))
+        self._instruments.record_validation(float(_one_number(loss)))
 
     def detach(self) -> None:
         """Leave the optimizer as it was found; its own rates hold from here on."""
@@ -183,6 +210,7 @@ class LRController:
         return {
             "version": STATE_VERSION,
             "policy": self.policy.card.get("weights_sha256"),
+            "envelope": asdict(self._instruments.envelope),
             "instruments": self._instruments.state_dict(),
             "history": [asdict(decision) for decision in self.history],
         }
@@ -198,14 +226,17 @@ class LRController:
             raise InvalidArgumentError(
                 "This controller state was made with another policy: load that policy first."
             )
-        self._instruments.load_state_dict(state["instruments"])
-        planned, total = state["instruments"].get("total_steps"), self._instruments.total_steps
-        if planned not in (None, total):
-            self._warn(
-                "plan",
-                f"The training that goes on was planned for {planned} steps, and total_steps is "
-                f"{total}: it counts from the training's beginning.",
+        # States of earlier versions do not say.
+        saved, own = state.get("envelope"), asdict(self._instruments.envelope)
+        if saved is not None and saved != own:
+            apart = ", ".join(
+                f"{name}={saved.get(name)!r}" for name in own if saved.get(name) != own[name]
             )
+            raise InvalidArgumentError(
+                f"This controller state was saved with {apart}: make the controller with the same."
+            )
+        self._instruments.load_state_dict(state["instruments"])
+        self._remarks.at_resuming(state["instruments"].get("total_steps"))
         self.history = [
             Decision(**{**entry, "learning_rates": tuple(entry["learning_rates"])})
             for entry in state["history"]
@@ -216,6 +247,11 @@ class LRController:
         if self._depth > 0:
             self._depth += 1
             return
+        if optimizer is not self._optimizer:
+            raise ModelError(
+                f"The optimizer that steps is not the {type(self._optimizer).__name__} that the "
+                "controller was given, but one inside it: hand over that one."
+            )
         check_step(optimizer, args, kwargs)
         self._void = step_is_void(optimizer)
         if self._void:
@@ -229,13 +265,16 @@ class LRController:
         if self._depth == 0 and not self._void:
             self._instruments.after_update()
 
+    def _before_saving(self, optimizer: Optimizer) -> None:
+        self._instruments.release()
+
     def _prepare(self) -> None:
         """Decide if it is time, and set the rates of the step that follows."""
         if self._instruments.decision_due:
             if self._instruments.step < self._instruments.total_steps:
                 self._decide()
             else:
-                self._warn_of_the_end()
+                self._remarks.at_the_end()
         self._instruments.before_update()
 
     def _decide(self) -> None:
@@ -249,13 +288,7 @@ class LRController:
                 f"The training loss is {loss} near step {instruments.step}: go back to the last "
                 "checkpoint, and look for bad samples or numbers too large for the precision."
             )
-        if loss < 0.0:
-            self._warn(
-                "sign",
-                "The training loss is below zero, where its logarithm says nothing: the policy "
-                "sees its course only if a constant is added to what observe() is handed.",
-            )
-        self._look_for_strangers()
+        self._remarks.at_a_decision(loss)
         instruments.act(self.policy.act(instruments.observe()))
         self.history.append(
             Decision(
@@ -266,29 +299,14 @@ class LRController:
             )
         )
 
-    def _look_for_strangers(self) -> None:
-        """Warn of parameters that learn and belong to no layer: they were frozen at first."""
-        known = {name for layer in self.layers for name in layer.parameter_names}
-        moved = {id(p) for group in self._optimizer.param_groups for p in group["params"]}
-        for name, parameter in self._model.named_parameters():
-            if name not in known and parameter.grad is not None and id(parameter) in moved:
-                self._warn(
-                    "stranger",
-                    f"{name!r} has a gradient and was frozen when the controller was made: it "
-                    "trains at the optimizer's own rate. Call detach() and make a new controller.",
-                )
-                return
 
-    def _warn_of_the_end(self) -> None:
-        instruments = self._instruments
-        what = "stay as they are" if any(instruments.learning_rates) else "are zero from here on"
-        self._warn(
-            "end",
-            f"The training goes on past its {instruments.total_steps} steps: the learning rates "
-            f"{what}. Hand over a larger total_steps.",
+def _one_number(loss: Any) -> Tensor:
+    try:
+        value = loss if isinstance(loss, Tensor) else torch.as_tensor(loss, device="cpu")
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise InvalidArgumentError(f"The loss must be a number, not {loss!r}.") from error
+    if value.numel() != 1:
+        raise InvalidArgumentError(
+            f"The loss must be one number, not {value.numel()}: hand over its mean, loss.mean()."
         )
-
-    def _warn(self, about: str, message: str) -> None:
-        if about not in self._warned:
-            self._warned.add(about)
-            warn_user(message)
+    return value

@@ -21,6 +21,8 @@ _LEFT_BEHIND = frozenset({
     # A scheduler wraps `step` in the object itself; a gradient scaler leaves word for fused steps.
     "step", "grad_scale", "found_inf",
     "_optimizer_step_pre_hooks", "_optimizer_step_post_hooks",
+    "_optimizer_state_dict_pre_hooks", "_optimizer_state_dict_post_hooks",
+    "_optimizer_load_state_dict_pre_hooks", "_optimizer_load_state_dict_post_hooks",
 })  # fmt: skip
 
 

@@ -85,6 +85,21 @@ class Instruments:
         return self._rates.base()
 
     @property
+    def reference_rates(self) -> list[float]:
+        """The rate of every layer that the optimizer's schedule, if any, is made of."""
+        return self._rates.reference()
+
+    @property
+    def others(self) -> int:
+        """Parameters that the optimizer moves at its own rates: they are not the model's."""
+        return self._rates.others
+
+    @property
+    def pending_losses(self) -> int:
+        """Losses handed over since the last decision."""
+        return len(self._losses)
+
+    @property
     def learning_rates(self) -> list[float]:
         """The rate that the next update of every layer is made at."""
         return [b * s for b, s in zip(self._rates.base(), self._scales(), strict=True)]
@@ -122,6 +137,8 @@ class Instruments:
     def observe(self) -> Tensor:
         """Return the observation `[L, F]` of this decision, with the pending gradient in place."""
         if self.step == 0:
+            # The model may have been moved or loaded since these were made.
+            self._statistics.begin()
             self._statistics.probe(dry_run(self._optimizer), self._rates.reference())
         sight = look(self._memory, self._signals(), self._scope, self.envelope, self._table)
         self._memory, self._scope, self._z = sight.memory, sight.scope, sight.z
@@ -168,10 +185,10 @@ class Instruments:
 
     def _signals(self) -> Signals:
         def scalar(value: float) -> Tensor:
-            return torch.tensor(value, dtype=self._dtype)
+            return torch.tensor(value, dtype=self._dtype, device="cpu")
 
         def row(values: list[float]) -> Tensor:
-            return torch.tensor(values, dtype=self._dtype)
+            return torch.tensor(values, dtype=self._dtype, device="cpu")
 
         epochs = self.step / self.steps_per_epoch if self.steps_per_epoch else float("nan")
         return Signals(
@@ -228,7 +245,8 @@ class Instruments:
             )
         self._statistics.load_state_dict(state["statistics"])
         self.step = step
-        self._next_decision = int(state["next_decision"])
+        # A training that had overrun its steps was past the decision that never came.
+        self._next_decision = max(int(state["next_decision"]), step)
         # A checkpoint may have been read onto the model's device; these live on the CPU.
         self._z = state["z"].to(self._z, copy=True)
         self._scope = Scope.from_state(

@@ -28,7 +28,8 @@ class Layer:
     """The trainable parameters that one module owns directly.
 
     Attributes:
-        name: the module's qualified name (`model` for the root).
+        name: the module's qualified name; the root's is `model`, or `(root)` where a layer is so
+            called.
         kind: matrix, embedding, normalisation or bias-only.
         parameter_names: qualified names, in the module's order.
         size: number of scalars.
@@ -52,18 +53,26 @@ def group_layers(
     """Return the layers of `model` in its own order; frozen parameters belong to none.
 
     Raises:
-        ModelError: no parameter requires a gradient.
+        ModelError: no parameter requires a gradient, or one has no shape yet.
     """
     owned: dict[str, dict[str, Tensor]] = {}
     for name, parameter in model.named_parameters():
-        if parameter.requires_grad:
+        if not parameter.requires_grad:
+            continue
+        if isinstance(parameter, nn.parameter.UninitializedParameter):
+            raise ModelError(
+                f"{name!r} has no shape yet: run a batch through the model before its optimizer "
+                "and controller are made."
+            )
+        if parameter.numel() > 0:
             owned.setdefault(name.rpartition(".")[0], {})[name] = parameter
     if not owned:
         raise ModelError(NOTHING_TO_TRAIN)
     span = max(1, len(owned) - 1)
+    root = "(root)" if "model" in owned else "model"
     return tuple(
         Layer(
-            name=owner or "model",
+            name=owner or root,
             kind=_kind(model.get_submodule(owner), parameters.values()),
             parameter_names=tuple(parameters),
             size=sum(parameter.numel() for parameter in parameters.values()),

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Collection
 
 from torch import nn
 
 from lr_env.errors import ModelError
+from lr_env.user_warnings import warn_user
 
 Pretrained = bool | Collection[str] | Callable[[str], bool] | None
 """Said of all; names of parameters and modules; by a parameter's name; None: found out."""
@@ -40,21 +42,44 @@ def pretrained_names(model: nn.Module, pretrained: Pretrained) -> Callable[[str]
 def _loaded_by_transformers(model: nn.Module) -> Callable[[str], bool]:
     """Return which parameters transformers loaded, wherever in the model its own models are.
 
-    It is the base models of those that remember a place which they came from, and whatever bears
-    the mark that version 5 leaves on a loaded parameter: heads too. Marks alone would not do, since
-    copied parameters and resized embeddings have none.
+    It is whatever bears the mark that version 5 leaves on a loaded parameter, heads too, adapters
+    not, and the embeddings beside such ones, since resized embeddings have none. Where a model
+    without any mark, a copy or one of version 4, remembers a place which it came from, it is the
+    whole base model.
     """
-    marked = {
+    names = [name for name, _ in model.named_parameters()]
+    loaded = {
         name
         for name, parameter in model.named_parameters()
         if getattr(parameter, "_is_hf_initialized", False)
     }
-    owners = [
-        ".".join(part for part in (name, _base_of(module)) if part)
-        for name, module in model.named_modules()
-        if getattr(module, "base_model_prefix", "") and getattr(module, "name_or_path", "")
-    ]
-    return lambda name: name in marked or any(not own or _belongs(name, own) for own in owners)
+    for name, module in model.named_modules():
+        if not (getattr(module, "base_model_prefix", "") and getattr(module, "name_or_path", "")):
+            continue
+        base = ".".join(part for part in (name, _base_of(module)) if part)
+        own = {name for name in names if not base or _belongs(name, base)}
+        if loaded & own:
+            loaded |= own & _embeddings(model)
+        else:
+            loaded |= own
+            _say_that_it_is_a_guess(str(module.name_or_path))
+    return lambda name: name in loaded
+
+
+def _embeddings(model: nn.Module) -> set[str]:
+    kinds = (nn.Embedding, nn.EmbeddingBag)
+    return {f"{name}.weight" for name, own in model.named_modules() if isinstance(own, kinds)}
+
+
+def _say_that_it_is_a_guess(place: str) -> None:
+    """Warn that a copy cannot be told from a model made anew; version 4 never marks anything."""
+    version = str(getattr(sys.modules.get("transformers"), "__version__", ""))
+    if not version.startswith("4."):
+        warn_user(
+            f"The model remembers {place!r} and bears no mark of what was loaded from there: it is "
+            "taken for pretrained, as a copy would be. Say pretrained=True of a copy, and "
+            "pretrained=False of a model made anew from a config that was loaded."
+        )
 
 
 def _base_of(module: nn.Module) -> str:

@@ -27,6 +27,9 @@ class LayerRates:
     A layer's own rate is that of its largest parameter; the others (a bias in a group of its
     own, say) keep their ratio to it.
 
+    Attributes:
+        others: number of parameters in the optimizer that learn and are not the model's.
+
     Raises:
         ModelError: the optimizer lacks a parameter of the layers.
     """
@@ -39,6 +42,7 @@ class LayerRates:
         self._largest = [max(members, key=Tensor.numel) for members in self._members]
         self._layer_of = self._index()
         self._own_groups: list[dict[str, Any]] | None = None
+        self.others = self._not_ours()
         present = {id(p) for group in optimizer.param_groups for p in group["params"]}
         for layer, members in zip(layers, self._members, strict=True):
             if any(id(parameter) not in present for parameter in members):
@@ -82,6 +86,10 @@ class LayerRates:
                 group.update({k: v for k, v in part.items() if k not in ("params", "lr")})
         self._optimizer.param_groups = self._own_groups
         self._own_groups = None
+
+    def _not_ours(self) -> int:
+        held = (p for group in self._optimizer.param_groups for p in group["params"])
+        return sum(id(p) not in self._layer_of and p.requires_grad for p in held)
 
     def _index(self) -> dict[int, int]:
         # By identity, which a copy or an unpickled training has anew.

@@ -48,12 +48,21 @@ class LayerStatistics:
         parameters = dict(model.named_parameters())
         self._layers = [[parameters[name] for name in layer.parameter_names] for layer in layers]
         self._optimizer = optimizer
-        self._initial = [[p.detach().clone() for p in group] for group in self._layers]
-        self._update = [[torch.zeros_like(p) for p in group] for group in self._layers]
         first = self._layers[0][0]
         self._dtype = torch.float64 if first.dtype == torch.float64 else torch.float32
+        self._initial: list[list[Tensor]] = [[] for _ in layers]
+        self._update: list[list[Tensor]] = [[] for _ in layers]
         self._previous_dot = [first.new_zeros((), dtype=self._dtype)] * len(layers)
-        self._direction = [first.new_zeros((), dtype=self._dtype)] * len(layers)
+        self._direction = list(self._previous_dot)
+        self.begin()
+
+    @torch.no_grad()
+    def begin(self) -> None:
+        """Take the weights for the initial ones, as they are and where they are now."""
+        for index, group in enumerate(self._layers):
+            self._initial[index] = [p.detach().clone() for p in group]
+            self._update[index] = [torch.zeros_like(p) for p in group]
+            self._previous_dot[index] = group[0].new_zeros((), dtype=self._dtype)
 
     @torch.no_grad()
     def before_update(self) -> None:

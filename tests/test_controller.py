@@ -258,7 +258,8 @@ def test_frozen_parameters_are_left_to_the_owner() -> None:
 def test_parameters_of_other_models_keep_the_owners_rate() -> None:
     model, other = build_toy_model(), nn.Linear(2, 1)
     optimizer = torch.optim.SGD([*model.parameters(), *other.parameters()], lr=0.1)
-    controller = LRController(model, optimizer, make_policy(), total_steps=STEPS)
+    with pytest.warns(UserWarning, match="not this model's"):
+        controller = LRController(model, optimizer, make_policy(), total_steps=STEPS)
     before = other.weight.detach().clone()
     loss = model(torch.ones(4, INPUTS)).square().mean() + other(torch.ones(1, 2)).mean()
     loss.backward()

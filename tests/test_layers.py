@@ -82,3 +82,21 @@ def test_the_table_is_the_layers_in_numbers() -> None:
     expected = [0.1 / layer.fan_in**0.5 for layer in layers]
     torch.testing.assert_close(table.weight_floor.tolist(), expected)
     assert table.size.dtype == torch.float64
+
+
+def test_a_root_of_its_own_name_where_a_layer_is_called_model() -> None:
+    class Around(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.scale = nn.Parameter(torch.ones(1))
+            self.model = nn.Linear(2, 2)
+
+    assert [layer.name for layer in group_layers(Around())] == ["(root)", "model"]
+
+
+def test_parameters_without_a_shape_or_without_entries() -> None:
+    with pytest.raises(ModelError, match=r"'0\.weight' has no shape yet"):
+        group_layers(nn.Sequential(nn.LazyLinear(3)))
+    empty = nn.Sequential(nn.Linear(2, 3))
+    empty.register_parameter("none", nn.Parameter(torch.zeros(0, 3)))
+    assert [layer.name for layer in group_layers(empty)] == ["0"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -51,7 +53,9 @@ class Mine(nn.Module):
 
 
 def found(model: nn.Module) -> set[str]:
-    is_pretrained = pretrained_names(model, None)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of a guess
+        is_pretrained = pretrained_names(model, None)
     return {name.rpartition(".")[0] for name, _ in model.named_parameters() if is_pretrained(name)}
 
 
@@ -76,7 +80,8 @@ def test_base_models_that_remember_where_they_came_from(
 def test_a_mark_tells_of_heads_that_were_loaded() -> None:
     model = Classifier("somewhere")
     model.head.weight._is_hf_initialized = True  # type: ignore[attr-defined]
-    is_pretrained = pretrained_names(model, None)
+    with pytest.warns(UserWarning, match="no mark"):
+        is_pretrained = pretrained_names(model, None)
     assert is_pretrained("head.weight")
     assert not is_pretrained("head.bias")
     assert is_pretrained("encoder.body.weight")
@@ -122,3 +127,38 @@ def test_embeddings_that_were_resized_stay_pretrained(tmp_path: Path) -> None:
     model.resize_token_embeddings(40)
     assert "bert.embeddings.word_embeddings" in found(model)
     assert "classifier" not in found(model)
+
+
+def test_a_model_made_anew_from_a_config_that_was_loaded_is_a_guess(tmp_path: Path) -> None:
+    config = transformers.BertConfig(**TINY)
+    transformers.BertModel(config).save_pretrained(tmp_path / "encoder")
+    known = transformers.AutoConfig.from_pretrained(tmp_path / "encoder")
+    with pytest.warns(UserWarning, match="pretrained=False"):
+        pretrained_names(transformers.AutoModel.from_config(known), None)
+    loaded = transformers.AutoModel.from_pretrained(tmp_path / "encoder")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        pretrained_names(loaded, None)
+    with pytest.warns(UserWarning, match="pretrained=True"):
+        assert pretrained_names(copy.deepcopy(loaded), None)("encoder.layer.0.output.dense.bias")
+
+
+def test_adapters_and_layers_that_were_replaced_are_fresh(tmp_path: Path) -> None:
+    config = transformers.BertConfig(**TINY)
+    transformers.BertModel(config).save_pretrained(tmp_path / "encoder")
+    model = transformers.AutoModel.from_pretrained(tmp_path / "encoder")
+    model.pooler.dense = nn.Linear(8, 8)
+    model.encoder.layer[0].attention.self.query.adapter = nn.Linear(8, 8)
+    names = found(model)
+    assert "pooler.dense" not in names
+    assert "encoder.layer.0.attention.self.query" in names
+    assert "encoder.layer.0.attention.self.query.adapter" not in names
+
+
+def test_a_pooler_that_the_checkpoint_lacks_is_fresh(tmp_path: Path) -> None:
+    config = transformers.BertConfig(**TINY)
+    transformers.BertModel(config, add_pooling_layer=False).save_pretrained(tmp_path / "encoder")
+    kind = transformers.BertForSequenceClassification
+    names = found(kind.from_pretrained(tmp_path / "encoder"))
+    assert "bert.pooler.dense" not in names
+    assert "bert.embeddings.word_embeddings" in names

@@ -88,13 +88,14 @@ class LRControllerCallback(TrainerCallback):  # type: ignore[misc]
     """Sets the learning rate of every layer while a `Trainer` trains.
 
     ```python
+    arguments = TrainingArguments("out", lr_scheduler_type="constant")
     trainer = Trainer(model, arguments, train_dataset=data, callbacks=[LRControllerCallback()])
     ```
 
-    The Trainer's own scheduler, gradient clipping and gradient accumulation stay as they are (a
-    policy with a schedule of its own wants `lr_scheduler_type="constant"`, or `z_init="zero"`): the
-    controller scales the scheduler's rate, and reads the gradients that the step is made from.
-    Beside every checkpoint it writes its state, from which a resumed training goes on.
+    The Trainer's gradient clipping and accumulation stay as they are, and with `z_init="zero"` its
+    scheduler (a policy with a schedule of its own comes on top of any other): the controller scales
+    the scheduler's rate, and reads the gradients that the step is made from. Beside every
+    checkpoint it writes its state, from which a resumed training goes on.
 
     Args:
         policy: name of a shipped policy, path of a policy folder, or a `FrozenPolicy`.

@@ -1,0 +1,117 @@
+"""What a controller warns its user of, each thing once."""
+
+from __future__ import annotations
+
+from torch import nn
+from torch.optim import Optimizer
+
+from lr_env.instruments import Instruments
+from lr_env.user_warnings import warn_user
+
+MANY_LOSSES = 1000
+"""Handed over between two steps, more than anybody accumulates gradients of."""
+
+
+class Remarks:
+    """Looks at one training where something may be amiss that is no error."""
+
+    def __init__(self, model: nn.Module, optimizer: Optimizer, instruments: Instruments) -> None:
+        self._model = model
+        self._optimizer = optimizer
+        self._instruments = instruments
+        self._said: set[str] = set()
+
+    def at_the_beginning(self) -> None:
+        """Warn of parameters in the optimizer that are not the model's."""
+        if self._instruments.others:
+            self._say(
+                "others",
+                f"The optimizer also holds {self._instruments.others} parameters that are not this "
+                "model's: they train at the optimizer's own rate, without the policy's start and "
+                "schedule. Hand over one module that has all of them as parts.",
+            )
+
+    def at_a_loss(self) -> None:
+        """Warn of an optimizer whose steps are not made."""
+        if self._instruments.pending_losses == MANY_LOSSES:
+            self._say(
+                "idle",
+                f"{MANY_LOSSES:,} losses were handed over and no step was made: the controller "
+                "works in the step() of the optimizer that it was given, and in no other.",
+            )
+
+    def at_a_decision(self, loss: float) -> None:
+        """Warn of whatever a policy cannot make anything of."""
+        if loss < 0.0:
+            self._say(
+                "sign",
+                "The training loss is below zero, where its logarithm says nothing: the policy "
+                "sees its course only if a constant is added to what observe() is handed.",
+            )
+        self._of_strangers()
+        self._of_the_base()
+
+    def at_the_end(self) -> None:
+        """Warn of a training that goes on past its steps."""
+        rates = self._instruments.learning_rates
+        what = "stay as they are" if any(rates) else "are zero from here on"
+        self._say(
+            "end",
+            f"The training goes on past its {self._instruments.total_steps} steps: the learning "
+            f"rates {what}. Hand over a larger total_steps.",
+        )
+
+    def at_resuming(self, planned: int | None) -> None:
+        """Warn of a training that was planned for another number of steps."""
+        total = self._instruments.total_steps
+        if planned not in (None, total):
+            self._say(
+                "plan",
+                f"The training that goes on was planned for {planned} steps, and total_steps is "
+                f"{total}: it counts from the training's beginning.",
+            )
+
+    def _of_strangers(self) -> None:
+        """Warn of parameters that learn and belong to no layer: they were frozen at first."""
+        known = {name for layer in self._instruments.layers for name in layer.parameter_names}
+        moved = {id(p) for group in self._optimizer.param_groups for p in group["params"]}
+        for name, parameter in self._model.named_parameters():
+            if name not in known and parameter.grad is not None and id(parameter) in moved:
+                self._say(
+                    "stranger",
+                    f"{name!r} has a gradient and was frozen when the controller was made: it "
+                    "trains at the optimizer's own rate. Call detach() and make a new controller.",
+                )
+                return
+
+    def _of_the_base(self) -> None:
+        """Warn of rates that a start or a schedule of the policy's own cannot be made of."""
+        instruments = self._instruments
+        envelope, base = instruments.envelope, instruments.base_rates
+        reference = instruments.reference_rates
+        if envelope.z_init != "zero" and instruments.step == 0 and not all(reference):
+            self._say(
+                "nothing",
+                "The optimizer's learning rate is 0, which no start can be made of: write any "
+                "positive lr and leave warm-up to the policy, or say z_init='zero'.",
+            )
+            return
+        lowered = [
+            (own, made_of)
+            for own, made_of in zip(base, reference, strict=True)
+            if own < made_of * (1.0 - 1e-6)
+        ]
+        if envelope.schedule != "constant" and lowered:
+            own, made_of = lowered[0]
+            self._say(
+                "schedules",
+                f"The optimizer's learning rate is {own:.3g} where its schedule is made of "
+                f"{made_of:.3g}, and the policy's own schedule comes on top: leave the scheduler "
+                "out (lr_scheduler_type='constant' in a Trainer; delete initial_lr and max_lr from "
+                "the optimizer's groups if it is gone already), or say z_init='zero'.",
+            )
+
+    def _say(self, about: str, message: str) -> None:
+        if about not in self._said:
+            self._said.add(about)
+            warn_user(message)
