@@ -14,6 +14,7 @@ from agents.advantages import TwinRolloutBuffer
 from agents.config import PPOConfig, TrainConfig
 from agents.exploration import SharedNoisePolicy, SlotDQN
 from agents.slots import SlotVecEnv, noise_groups
+from lr_env.errors import InvalidArgumentError
 from lr_env.randomness import derive_seed
 
 
@@ -28,8 +29,18 @@ def build_algorithm(config: TrainConfig, env: SlotVecEnv) -> BaseAlgorithm:
 
 
 def minibatch_size(own: PPOConfig, slots: int) -> int:
-    """Return the size of PPO's mini-batches; where they do not divide, the last is smaller."""
-    return math.ceil(own.n_steps * slots / own.minibatches)
+    """Return the size of PPO's mini-batches; where they do not divide, the last is smaller.
+
+    Raises:
+        InvalidArgumentError: there are too many of them.
+    """
+    size = math.ceil(own.n_steps * slots / own.minibatches)
+    if size < 2:
+        raise InvalidArgumentError(
+            f"{own.minibatches} minibatches of a rollout of {own.n_steps * slots} slot decisions "
+            "are less than two decisions each: ask for fewer."
+        )
+    return size
 
 
 def _ppo(

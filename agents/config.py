@@ -159,11 +159,13 @@ class TrainConfig:
             raise UnknownNameError("reward", self.reward, ("potential", "progress"))
         for name in (
             "steps", "minutes", "stacks", "slots", "twins", "workers", "score_every",
-            "branch_instances",
+            "branch_instances", "learning_rate",
         ):  # fmt: skip
             value = getattr(self, name)
-            if value is not None and value <= 0:
+            if value is not None and not 0 < value < math.inf:
                 raise InvalidArgumentError(f"{name} must be above zero, not {value}.")
+        if not all(width >= 1 for width in self.hidden):
+            raise InvalidArgumentError(f"hidden are widths of at least 1, not {self.hidden}.")
         for own in (self.ppo, self.dqn):
             for name in own.COUNTS:
                 if getattr(own, name) < 1:
@@ -173,7 +175,7 @@ class TrainConfig:
         for name in ("renew_every", "branches"):
             if getattr(self, name) < 0:
                 raise InvalidArgumentError(f"{name} must be at least 0, not {getattr(self, name)}.")
-        for name in ("ceiling", "pretrained_reach"):
+        for name in ("ceiling", "pretrained_reach", "checkpoint_seconds"):
             if not 0.0 <= getattr(self, name) < math.inf:
                 raise InvalidArgumentError(f"{name} must be at least 0, not {getattr(self, name)}.")
         for name, share in (
@@ -187,10 +189,13 @@ class TrainConfig:
         ):  # fmt: skip
             if not 0.0 <= share <= 1.0:
                 raise InvalidArgumentError(f"{name} must be in [0, 1], not {share}.")
-        if not math.isfinite(self.ppo.log_std_init):
-            raise InvalidArgumentError(
-                f"log_std_init must be a finite number, not {self.ppo.log_std_init}."
-            )
+        for name in ("log_std_init", "ent_coef"):
+            if not math.isfinite(getattr(self.ppo, name)):
+                raise InvalidArgumentError(
+                    f"{name} must be a finite number, not {getattr(self.ppo, name)}."
+                )
+        if self.gamma is not None and not 0.0 < self.gamma <= 1.0:
+            raise InvalidArgumentError(f"gamma must be in (0, 1], not {self.gamma}.")
         if self.seed < 0:
             raise InvalidArgumentError(f"seed must be at least 0, not {self.seed}.")
 

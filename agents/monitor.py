@@ -94,9 +94,12 @@ class Monitor(BaseCallback):
         self.memory = {**self.memory, **memory}
         self._before = float(memory["seconds"])
         self._average.load_state_dict(memory["average"])
-        # The last policy of a finished run may have been better than what was scored before.
+        # The last policy of a finished run may have been better than what was scored before; and
+        # one that is not there, whatever became of it, is not the best.
         saved = saved_score(self._folder)
-        if saved is not None:
+        if saved is None:
+            self.memory["best"] = None
+        else:
             self.memory["best"] = max(saved, self.memory["best"] or saved)
 
     def policy(self) -> FrozenPolicy:

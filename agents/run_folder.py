@@ -67,6 +67,19 @@ class RunFolder:
             )
         return folder
 
+    def extend(self, steps: int | None) -> None:
+        """Write down that the run's budget is now `steps`, for whoever goes on with it again.
+
+        Raises:
+            OutputError: its record cannot be read or written.
+        """
+        try:
+            about = json.loads(self.record.read_text())
+            about["config"]["steps"] = steps
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise OutputError(f"{self.record} cannot be read; begin a new run.") from error
+        files.write_json(self.record, about)
+
     def config(self) -> TrainConfig:
         """Return the config that the run was begun with.
 

@@ -89,8 +89,10 @@ def _open(given: TrainConfig) -> tuple[TrainConfig, RunFolder | None]:
     folder = RunFolder.find(given.resume, given.out)
     config = folder.config()
     # Only the budget may change; all else would make it another run.
-    steps = config.steps if given.steps is None else given.steps
-    return replace(config, steps=steps, minutes=given.minutes), folder
+    if given.steps not in (None, config.steps):
+        folder.extend(given.steps)
+        config = replace(config, steps=given.steps)
+    return replace(config, minutes=given.minutes), folder
 
 
 def _logger(folder: RunFolder) -> Logger:

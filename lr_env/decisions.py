@@ -14,11 +14,16 @@ def default_steps_per_action(total_steps: int) -> int:
     return max(1, total_steps // DECISIONS_BY_DEFAULT)
 
 
+def check_whole(name: str, count: object) -> None:
+    """Raise InvalidArgumentError unless `count` is a whole number."""
+    if not hasattr(count, "__index__"):
+        raise InvalidArgumentError(f"{name} must be a whole number, not {count!r}.")
+
+
 def check_horizon(total_steps: int, steps_per_action: int) -> None:
     """Raise InvalidArgumentError unless both are whole numbers of at least 1."""
-    for name, count in (("total_steps", total_steps), ("steps_per_action", steps_per_action)):
-        if not hasattr(count, "__index__"):
-            raise InvalidArgumentError(f"{name} must be a whole number, not {count!r}.")
+    check_whole("total_steps", total_steps)
+    check_whole("steps_per_action", steps_per_action)
     if total_steps < 1:
         raise InvalidArgumentError(
             f"total_steps must be at least 1, not {total_steps}: hand over the number of optimizer "

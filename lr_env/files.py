@@ -69,11 +69,12 @@ def write_folder(folder: Path, fill: Callable[[Path], None]) -> None:
     except OutputError:
         raise
     except OSError as error:
-        if old.exists() and not folder.exists():
-            os.replace(old, folder)
         raise OutputError(
             f"Cannot write {folder} ({error.strerror}): free some space or choose another folder."
         ) from error
     finally:
+        # An interrupt between the two renames, too, leaves what was there.
+        if old.exists() and not folder.exists():
+            os.replace(old, folder)
         shutil.rmtree(aside, ignore_errors=True)
         shutil.rmtree(old, ignore_errors=True)

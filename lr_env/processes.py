@@ -29,6 +29,7 @@ class Processes:
         self._context = multiprocessing.get_context("spawn")
         self._connections: list[Connection] = []
         self._processes: list[multiprocessing.process.BaseProcess] = []
+        self._owed = False
 
     def __len__(self) -> int:
         return len(self._processes)
@@ -54,7 +55,17 @@ class Processes:
         return self.receive()
 
     def send(self, messages: Sequence[Any]) -> None:
-        """Send each process its message; `receive` has to follow."""
+        """Send each process its message; `receive` has to follow.
+
+        Raises:
+            WorkerError: an earlier call was interrupted, whose answers would be taken for these.
+        """
+        if self._owed:
+            raise WorkerError(
+                "An earlier call was interrupted before its answers were in, and processes may be "
+                "apart by now: close this and make it anew."
+            )
+        self._owed = True
         for message, connection in zip(messages, self._connections, strict=True):
             # Nobody reads: its answer that does not come tells, once the others' are in.
             with contextlib.suppress(OSError):
@@ -68,6 +79,7 @@ class Processes:
                 are in, since one left in its pipe would be taken for that to the next message.
         """
         answers = [self._receive(connection) for connection in self._connections]
+        self._owed = False
         for answer in answers:
             if isinstance(answer, LrEnvError):
                 raise answer

@@ -249,11 +249,12 @@ def _autoreset_mode(mode: AutoresetMode | str) -> AutoresetMode:
 def _seeds(seed: int | Sequence[int | None] | None, num: int) -> list[int | None] | None:
     if seed is None:
         return None
-    if hasattr(seed, "__index__"):
-        seeds: list[int | None] = [int(seed) + lane for lane in range(num)]
+    if isinstance(seed, Sequence | np.ndarray):
+        seeds: list[Any] = list(seed)
     else:
-        seeds = list(seed)
-    if len(seeds) != num or any(own is not None and own < 0 for own in seeds):
+        seeds = [seed + lane for lane in range(num)] if hasattr(seed, "__index__") else [seed]
+    whole = all(own is None or (hasattr(own, "__index__") and own >= 0) for own in seeds)
+    if len(seeds) != num or not whole:
         raise InvalidArgumentError(
             f"seed is a number from 0 or a sequence of {num} of them (None keeps a lane's own), "
             f"not {seed!r}."

@@ -37,12 +37,12 @@ def test_finished_runs_are_not_repeated_and_differences_are_paired(
     monkeypatch.setattr(
         ablation,
         "_scores",
-        lambda path: [noise + gains[path.parent.parent.parent.name.rpartition("-")[0]]] * 2,
+        lambda path: [noise + gains[path.parent.parent.parent.name.rpartition("-")[0]]] * 3,
     )
     config = AblationConfig(("residual actions",), (42, 43), 300, tmp_path)
     table = ablate(config)
     # Two meta-trainings make no interval.
-    assert "| residual actions | 0.250 | -0.250 | 0.250 | -0.250 |" in table
+    assert "| residual actions | 0.250 | -0.250 | 0.250 | -0.250 | 0.250 | -0.250 |" in table
     assert len(begun) == 4
     assert ablate(config) == table
     assert len(begun) == 4

@@ -1,7 +1,11 @@
 """Presets of meta-training, and what a run's record says of them."""
 
+import math
+
 import pytest
 
+from agents.ablation import AblationConfig
+from agents.algorithms import minibatch_size
 from agents.config import DQNConfig, PPOConfig, TrainConfig
 from lr_env.errors import InvalidArgumentError
 
@@ -39,8 +43,23 @@ def test_counts_of_nothing_are_refused_in_a_sentence(own) -> None:
         {"ppo": PPOConfig(gae_lambda=2.0)}, {"ppo": PPOConfig(log_std_init=float("nan"))},
         {"ppo": PPOConfig(noise_memory=1.0)}, {"dqn": DQNConfig(epsilon=1.5)},
         {"shared_noise": 5.0}, {"validation_seen": -1.0}, {"averaging": 1.0}, {"twins": 0},
+        {"learning_rate": -1.0}, {"learning_rate": float("nan")}, {"minutes": float("inf")},
+        {"checkpoint_seconds": float("inf")}, {"gamma": 1.5}, {"ppo": PPOConfig(ent_coef=math.nan)},
     ],
 )  # fmt: skip
 def test_shares_out_of_range_are_refused_in_a_sentence(own) -> None:
     with pytest.raises(InvalidArgumentError, match="must be"):
         TrainConfig(**own)
+
+
+def test_more_minibatches_than_decisions_and_layers_without_units_are_refused() -> None:
+    with pytest.raises(InvalidArgumentError, match="ask for fewer"):
+        minibatch_size(PPOConfig(n_steps=2, minibatches=40), 10)
+    with pytest.raises(InvalidArgumentError, match="widths"):
+        TrainConfig(hidden=(64, 0))
+
+
+@pytest.mark.parametrize("seeds", [(), (42, 42)])
+def test_an_ablation_has_seeds_each_once(seeds: tuple[int, ...]) -> None:
+    with pytest.raises(InvalidArgumentError, match="seeds"):
+        AblationConfig(seeds=seeds)

@@ -78,6 +78,8 @@ def test_a_run_in_two_parts_is_the_run_in_one(algo: str, tmp_path: Path) -> None
     assert policy.card["action_space"] == ("box" if algo == "ppo" else "discrete")
     assert set(policy.card["held_out"]) >= {"policy", "rivals", "over"}
     assert policy.card["config"]["algo"] == algo
+    # Whoever goes on with it again goes on to the budget that it has now.
+    assert json.loads((parts / "run.json").read_text())["config"]["steps"] == 1000
     record = json.loads((whole / "run.json").read_text())
     assert record["config"]["seed"] == 42
     assert record["versions"]["torch"] in torch.__version__

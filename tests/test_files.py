@@ -81,3 +81,22 @@ def test_an_output_error_inside_a_folder_keeps_its_own_words(tmp_path: Path) -> 
 
     with pytest.raises(OutputError, match="Cannot write one: free some space"):
         files.write_folder(tmp_path / "run", fail)
+
+
+def test_an_interrupt_between_the_renames_leaves_the_old_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = tmp_path / "run"
+    files.write_folder(target, lambda aside: files.write_text(aside / "one", "1"))
+    rename, turns = os.replace, []
+
+    def interrupted(source: Path, place: Path) -> None:
+        turns.append(place)
+        if len(turns) == 3:  # the file in the new folder, then the old folder, go first
+            raise KeyboardInterrupt
+        rename(source, place)
+
+    monkeypatch.setattr(os, "replace", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        files.write_folder(target, lambda aside: files.write_text(aside / "two", "2"))
+    assert everything_below(tmp_path) == ["run", "run/one"]

@@ -60,3 +60,23 @@ def test_a_process_whose_answer_nobody_waits_for_ends_quietly(
     here.send(2)
     here.close()
     serve(there, _halves, ["one"])
+
+
+class Interrupted:
+    """The end of a pipe whose reader is interrupted."""
+
+    def recv(self) -> None:
+        raise KeyboardInterrupt
+
+
+def test_answers_to_a_call_that_was_interrupted_are_never_those_to_the_next(
+    processes: Processes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    processes.start(_halves, "one")
+    processes.send([2])
+    with monkeypatch.context() as patched:
+        patched.setattr(processes, "_connections", [Interrupted()])
+        with pytest.raises(KeyboardInterrupt):
+            processes.receive()
+    with pytest.raises(WorkerError, match="make it anew"):
+        processes.ask([4])

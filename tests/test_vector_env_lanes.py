@@ -61,6 +61,11 @@ def gap_to_singles(decisions: int, **arguments: Any) -> tuple[float, int]:
     return float(max(gaps)), ended
 
 
+def threefold(step: int, total_steps: int) -> float:
+    """A schedule of a user's own, above the base rate."""
+    return 3.0
+
+
 SAME: dict[str, dict[str, Any]] = {
     "adam": {"optimizer": "Adam", "base_schedule": "linear", "z_init": "cautious"},
     "calibrated": {
@@ -71,6 +76,11 @@ SAME: dict[str, dict[str, Any]] = {
         "reach": 1.0,
         "leak": 0.2,
         "max_step": 1.0,
+    },
+    "above the base rate": {
+        "z_init": "calibrated",
+        "envelope_schedule": "linear",
+        "base_schedule": threefold,
     },
     "pretrained": {"task": HalfPretrainedTask, "z_init": "calibrated", "pretrained_reach": 0.0},
     "adamw": {"optimizer": "adamw", "optimizer_arguments": {"weight_decay": 0.1}},

@@ -30,6 +30,7 @@ class Lanes:
         longest = settings.total_steps
         self._horizon = max(longest) if isinstance(longest, tuple) else longest
         self._factors = torch.ones((num, self._horizon + 1), dtype=torch.float64)
+        self._above = torch.ones_like(self._factors)
         self._schedules: list[str | Schedule] = [settings.schedules[0]] * num
         self.step = torch.zeros(num, dtype=torch.long)
         self.total_steps = torch.full((num,), self._horizon)
@@ -64,17 +65,15 @@ class Lanes:
 
     def rates(self, like: Tensor, ahead: int = 0) -> Tensor:
         """Return the rate of each lane's base schedule `[N]` so many steps ahead, as `like`."""
-        step = (self.step + ahead).clamp(max=self._horizon)
-        factor = self._factors.gather(1, step.unsqueeze(1))
-        return (self.base_lr * factor.squeeze(1)).to(like)
+        return (self.base_lr * self._now(self._factors, ahead)).to(like)
 
     def reference(self, like: Tensor) -> Tensor:
         """Return the rate that each lane's is measured against `[N]`, as `like`.
 
-        The nominal one, or today's where a schedule of the user's own is above it; see
-        `LayerRates.reference`.
+        The nominal one, or today's where a schedule of the user's own is above it, without the
+        envelope's; see `LayerRates.reference`.
         """
-        return self.base_lr.to(like).maximum(self.rates(like))
+        return (self.base_lr * self._now(self._above)).to(like)
 
     def state_dict(self) -> dict[str, Any]:
         """Return draws, clocks and generators as plain values and tensors."""
@@ -100,10 +99,17 @@ class Lanes:
         for generator, kept in zip(self._random, state["random"], strict=True):
             generator.bit_generator.state = kept
 
+    def _now(self, factors: Tensor, ahead: int = 0) -> Tensor:
+        step = (self.step + ahead).clamp(max=self._horizon)
+        return factors.gather(1, step.unsqueeze(1)).squeeze(1)
+
     def _place(self, lane: int, kind: str | Schedule, horizon: int) -> None:
         schedule = resolve_schedule(kind)
         self._schedules[lane] = kind
         self.total_steps[lane] = horizon
+        steps = range(horizon + 1)
         own = self._settings.envelope.factor
-        factors = [schedule(step, horizon) * own(step, horizon) for step in range(horizon + 1)]
-        self._factors[lane, : horizon + 1] = torch.tensor(factors, dtype=torch.float64)
+        base = torch.tensor([schedule(step, horizon) for step in steps], dtype=torch.float64)
+        envelope = torch.tensor([own(step, horizon) for step in steps], dtype=torch.float64)
+        self._factors[lane, : horizon + 1] = base * envelope
+        self._above[lane, : horizon + 1] = base.clamp(min=1.0)
