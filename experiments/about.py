@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from experiments.arms import parse_arms
+from experiments.arms import METHODS, parse_arms
 from experiments.defaults import DOCUMENTED_SEEDS, default_arms
 from experiments.findings import format_seeds, join
 from lr_env.policy import FrozenPolicy
@@ -99,7 +99,7 @@ def protocol(summary: dict[str, Any]) -> list[str]:
         "Test data was read once for each run, at the end of its budget; a run whose loss stops "
         "being finite ends there and is counted as diverged.",
         "Validation data was read at 20 fixed points and chose nothing but the steps of "
-        "ReduceLROnPlateau and the rates of tuned arms; the agent does not see it.",
+        f"ReduceLROnPlateau and the rates of tuned arms; {_who_sees_validation(summary)}.",
         "Differences have t intervals; p values are two-sided, and adjusted by Holm's method "
         "among the baselines of an agent and metric, not over metrics.",
         *_tuning(summary),
@@ -154,7 +154,23 @@ def _tuning(summary: dict[str, Any]) -> list[str]:
         f"Every tuned arm had {found['trials']} trials, on validation data and with seeds from "
         f"{found['seeds'][0]} that are not among those reported; the agent had none. An agent on a "
         "tuned schedule takes that schedule's rate."
+        + (
+            " The splits of those seeds share samples with the test data reported here, which can "
+            "favour tuned arms."
+            if summary["corrected_for_overlap"]
+            else ""
+        )
     ]
+
+
+def _who_sees_validation(summary: dict[str, Any]) -> str:
+    """Return which agents are shown it."""
+    shown = [
+        arm["label"]
+        for arm in summary["arms"].values()
+        if arm["is_agent"] and METHODS[arm["method"]].sees_validation
+    ]
+    return f"of the agents it is shown to {join(shown)} alone" if shown else "no agent sees it"
 
 
 def _mapping(value: Any) -> dict[str, Any]:

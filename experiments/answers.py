@@ -250,8 +250,11 @@ def cost(summary: Summary) -> Answer:
         for name, arm in agents_of(summary).items()
     ]
     lines.append(
-        "The controller keeps two more copies of the trainable weights in memory. Times are of "
-        f"training alone, on {summary['device']}, with other things going on in the machine."
+        "The controller's own seconds are those of its readings and decisions; that the optimizer "
+        "then steps layer by layer comes on top, and is more where layers are many and small. It "
+        "keeps two more copies of the trainable weights in memory. Times are of training alone, on "
+        f"{summary['device']}, with other things going on in the machine, to one arm more than to "
+        "another."
     )
     return Answer("What did it cost?", lines, tables.cost_table(summary))
 

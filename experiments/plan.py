@@ -9,8 +9,10 @@ from experiments.arms import Arm
 from experiments.arms.optimizers import import_library
 from experiments.config import EvaluateConfig
 from experiments.defaults import default_budget
+from experiments.policies import policy_digest
 from experiments.records import RecordFile
 from experiments.runs import RunSpec, fingerprint
+from experiments.surroundings import surroundings
 from lr_env.errors import InvalidArgumentError
 from lr_env.policy import FrozenPolicy
 from lr_env.tasks import SPLITS, Task, make_task
@@ -65,8 +67,7 @@ class Plan:
     def spec(self, arm: Arm, seed: int) -> RunSpec:
         """Return the run of `arm` with `seed`."""
         config = self.config
-        digest = self.policy.card["weights_sha256"] if self.policy and arm.has_policy else None
-        return RunSpec(
+        spec = RunSpec(
             task=config.task,
             task_arguments=config.task_arguments,
             seed=seed,
@@ -74,11 +75,12 @@ class Plan:
             policy=config.policy if arm.has_policy else None,
             epochs=self.epochs,
             batch_size=self.batch_size,
-            policy_sha256=digest,
+            policy_digest=policy_digest(self.policy) if self.policy and arm.has_policy else None,
             device=self.device,
             recipe=config.recipe,
             scale=config.resolved_scale,
         )
+        return replace(spec, expects=surroundings(spec, self.task))
 
     def trial(self, arm: Arm, seed: int) -> RunSpec:
         """Return a tuning trial, which never reads test data."""

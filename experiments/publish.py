@@ -9,7 +9,9 @@ import json
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import jinja2
 import tyro
 from rich.console import Console
 
@@ -17,7 +19,7 @@ from experiments.archive import ARCHIVE, pack
 from experiments.report import render
 from lr_env import files
 from lr_env.command_line import run_command
-from lr_env.errors import InvalidArgumentError
+from lr_env.errors import DataError, InvalidArgumentError
 
 SUMMARY = "summary.json"
 KEPT = ("report.md", "runs.csv", SUMMARY)
@@ -49,11 +51,13 @@ def publish(config: PublishConfig) -> Path:
         )
     # Whatever is wrong with any of them is said before the first is replaced.
     packed = {folder: _packed(folder) for folder in given}
+    # A path such as `.` has no name of its own.
+    targets = {folder: config.out / folder.resolve().name for folder in given}
+    text = _page(config.out, {target.name: folder for folder, target in targets.items()})
     for folder, records in packed.items():
-        # A path such as `.` has no name of its own.
-        _copy(folder, config.out / folder.resolve().name, records)
+        _copy(folder, targets[folder], records)
     page = config.out / "README.md"
-    files.write_text(page, _page(config.out))
+    files.write_text(page, text)
     Console().print(f"Published: {page}", soft_wrap=True)
     return page
 
@@ -66,7 +70,7 @@ def _packed(folder: Path) -> bytes:
                 f"{folder} has no report, or lacks its {name}: run the evaluation again, which "
                 "computes what is missing and writes the report anew."
             )
-    summary = json.loads((folder / SUMMARY).read_text(encoding="utf-8"))
+    summary = _summary(folder)
     if not summary.get("records"):
         raise InvalidArgumentError(
             f"The report in {folder} does not name its records, as those of earlier versions: run "
@@ -77,7 +81,9 @@ def _packed(folder: Path) -> bytes:
 
 def _copy(folder: Path, target: Path, records: bytes) -> None:
     """Put report, pictures and records of `folder` in the place of those that were there."""
-    pictures = sorted(folder.glob("*.png"))
+    # Those of earlier reports may lie there too.
+    report = (folder / "report.md").read_text(encoding="utf-8")
+    pictures = [path for path in sorted(folder.glob("*.png")) if f"({path.name})" in report]
 
     def fill(fresh: Path) -> None:
         for path in (*(folder / name for name in KEPT), *pictures):
@@ -87,10 +93,32 @@ def _copy(folder: Path, target: Path, records: bytes) -> None:
     files.write_folder(target, fill)
 
 
-def _page(folder: Path) -> str:
-    published = sorted(folder.glob(f"*/{SUMMARY}"))
-    summaries = {path.parent.name: json.loads(path.read_text()) for path in published}
-    return render("results.md.j2", {"summaries": summaries})
+def _page(out: Path, fresh: dict[str, Path]) -> str:
+    """Return the page of all that is published in `out` once `fresh`, folders by name, are too."""
+    published = {path.parent.name: path.parent for path in out.glob(f"*/{SUMMARY}")}
+    folders = dict(sorted({**published, **fresh}.items()))
+    summaries = {name: _summary(folder) for name, folder in folders.items()}
+    try:
+        overlapping = [
+            own["task"]["name"] for own in summaries.values() if own["corrected_for_overlap"]
+        ]
+        return render("results.md.j2", {"summaries": summaries, "overlapping": overlapping})
+    except (KeyError, TypeError, jinja2.UndefinedError) as error:
+        raise DataError(
+            f"A report in {out} is of another version ({error}): move it away, or evaluate and "
+            "publish it again."
+        ) from error
+
+
+def _summary(folder: Path) -> dict[str, Any]:
+    """Return the summary of a report. Raises DataError if it is damaged."""
+    try:
+        found: dict[str, Any] = json.loads((folder / SUMMARY).read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise DataError(
+            f"{folder / SUMMARY} is damaged: run the evaluation again, which writes it anew."
+        ) from error
+    return found
 
 
 def main() -> int:

@@ -12,17 +12,13 @@ from typing import Any
 
 from lr_env import files
 from lr_env.errors import InvalidArgumentError
-from lr_env.policy import FrozenPolicy
 
 Record = dict[str, Any]
 """What is kept of a job: plain values, as JSON has them."""
 
 _SAFE = re.compile(r"[A-Za-z0-9_@+-][A-Za-z0-9_.@+-]*(?:/[A-Za-z0-9_@+-][A-Za-z0-9_.@+-]*)*")
-_BEHAVIOUR = (
-    "weights_sha256", "action_space", "activation", "action_mode", "z_max", "max_step", "z_init",
-    "ceiling", "schedule", "reach", "leak",
-)  # fmt: skip
-_BEHAVIOUR_WHERE_PRETRAINED = ("pretrained_reach",)
+_SHORT = 12
+"""Characters of a fingerprint that are enough to name a file by."""
 
 
 @dataclass(frozen=True)
@@ -50,31 +46,39 @@ class RecordFile:
 
     def load(self) -> Record | None:
         """Return the record; None if there is none, or it is broken or of other settings."""
-        try:
-            stored = json.loads(self.path.read_text(encoding="utf-8"))
-            record: Record = stored["record"]
-            sound = stored["fingerprint"] == self.fingerprint and stored["sha256"] == digest(record)
-        except (OSError, ValueError, KeyError, TypeError, RecursionError):
-            return None
-        return record if sound else None
+        for path in (self.path, self._aside(self.fingerprint)):
+            found = _read(path)
+            if found is not None and found[0] == self.fingerprint:
+                return found[1]
+        return None
 
     def save(self, record: Record) -> None:
-        """Write the record aside and rename it."""
+        """Write the record aside and rename it; one of other settings makes room for it."""
+        there = _read(self.path)
+        if there is not None and there[0] != self.fingerprint:
+            files.rename(self.path, self._aside(there[0]))
         stored = {"fingerprint": self.fingerprint, "sha256": digest(record), "record": record}
         files.write_json(self.path, stored)
+
+    def _aside(self, fingerprint: str) -> Path:
+        """Where a record is once the place is another's."""
+        return self.path.with_name(
+            f"{self.path.stem}.{hashlib.sha256(fingerprint.encode()).hexdigest()[:_SHORT]}.json"
+        )
+
+
+def _read(path: Path) -> tuple[str, Record] | None:
+    """Return fingerprint and record of a file that is whole; None otherwise."""
+    try:
+        stored = json.loads(path.read_text(encoding="utf-8"))
+        record: Record = stored["record"]
+        fingerprint = stored["fingerprint"]
+        sound = isinstance(fingerprint, str) and stored["sha256"] == digest(record)
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return None
+    return (fingerprint, record) if sound else None
 
 
 def digest(value: Mapping[str, Any]) -> str:
     """Return the SHA-256 of plain values, whatever the order of their names."""
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
-
-
-def behaviour(policy: FrozenPolicy | None, pretrained: bool) -> dict[str, Any]:
-    """Return what a policy's card says of how it acts; the rest of it is history.
-
-    `pretrained`: whether the task begins with pretrained weights; what it does to those is no part
-    of a result without any.
-    """
-    card = policy.card if policy is not None else {}
-    names = (*_BEHAVIOUR, *(_BEHAVIOUR_WHERE_PRETRAINED if pretrained else ()))
-    return {name: card[name] for name in names if name in card}

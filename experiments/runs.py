@@ -9,9 +9,9 @@ from importlib.metadata import version
 from typing import Any
 
 from experiments.arms import Arm
-from experiments.records import behaviour, digest
+from experiments.policies import behaviour, load_meant
+from experiments.records import digest
 from lr_env.controller import LRController
-from lr_env.errors import PolicyError
 from lr_env.policy import FrozenPolicy
 from lr_env.provenance import package_versions
 
@@ -33,11 +33,13 @@ class RunSpec:
     """What one run is; workers rebuild everything from it.
 
     Attributes:
-        policy_sha256: of the weights that `policy` has to hold, if that matters.
+        policy_digest: what `policy` has to do; nothing is checked if None.
         device: kind of device that it computes on.
         recipe: `plan`, or `hf-warmup` for Hugging Face's Trainer.
         scale: of the budget; what a recipe does may depend on it.
         read_test: whether test data is read at the end; a tuning trial never reads it.
+        expects: what it is to be computed on (`experiments.surroundings`); nothing is checked if
+            None.
     """
 
     task: str
@@ -47,11 +49,12 @@ class RunSpec:
     policy: str | None
     epochs: int
     batch_size: int
-    policy_sha256: str | None = None
+    policy_digest: str | None = None
     device: str = "cpu"
     recipe: str = "plan"
     scale: str = "quick"
     read_test: bool = True
+    expects: Mapping[str, Any] | None = field(default=None, hash=False)
 
     @property
     def name(self) -> str:
@@ -77,12 +80,10 @@ def fingerprint(
     `task`: the task's description without its seed, and the budget. `pretrained`: whether it begins
     with pretrained weights.
     """
-    library = spec.arm.method.package
-    versions = package_versions((*PACKAGES, *([library] if library else [])))
     return digest(
         {
             "format": FORMAT,
-            "versions": {**versions, "torch": torch_version(spec.device)},
+            "versions": versions_of(spec),
             # Where data and weights lie is no part of a result.
             "task": {name: value for name, value in task.items() if name != "source"},
             "arguments": {
@@ -98,6 +99,13 @@ def fingerprint(
     )
 
 
+def versions_of(spec: RunSpec) -> dict[str, str]:
+    """Return the versions of the packages that decide what the run comes to, as installed here."""
+    library = spec.arm.method.package
+    versions = package_versions((*PACKAGES, *([library] if library else [])))
+    return {**versions, "torch": torch_version(spec.device)}
+
+
 def torch_version(device: str) -> str:
     """Return torch's version; without its build on a CPU, where all of them compute alike."""
     known = version("torch")
@@ -108,13 +116,7 @@ def load_policy(spec: RunSpec) -> FrozenPolicy | None:
     """Return the run's policy. Raises PolicyError if it is not the one that was meant."""
     if spec.policy is None:
         return None
-    policy = FrozenPolicy.load(spec.policy)
-    if spec.policy_sha256 not in (None, policy.card["weights_sha256"]):
-        raise PolicyError(
-            f"Policy {spec.policy!r} was replaced while it was evaluated: finished runs are of the "
-            "old one; run the same command again to evaluate the new one."
-        )
-    return policy
+    return load_meant(spec.policy, spec.policy_digest)
 
 
 def reading_steps(total_steps: int) -> set[int]:

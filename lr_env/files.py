@@ -43,6 +43,16 @@ def write_bytes(path: Path, data: bytes) -> None:
         ) from error
 
 
+def rename(path: Path, to: Path) -> None:
+    """Give a file another name; one that had it before is gone. Raises OutputError."""
+    try:
+        os.replace(path, to)
+    except OSError as error:
+        raise OutputError(
+            f"Cannot rename {path} ({error.strerror}): choose another folder."
+        ) from error
+
+
 def write_text(path: Path, text: str) -> None:
     """Write `text` (UTF-8) to `path` atomically. Raises OutputError."""
     write_bytes(path, text.encode("utf-8"))

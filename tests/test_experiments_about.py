@@ -31,3 +31,13 @@ def test_protocol_names_the_data(policy: FrozenPolicy) -> None:
     summary, _ = make(policy, agent_ahead)
     summary["task"].update(source="titanic", hash="abc")
     assert protocol(summary)[-1] == "Data: source titanic, hash abc."
+
+
+def test_protocol_says_which_agents_see_validation_data(policy: FrozenPolicy) -> None:
+    summary, _ = make(policy, agent_ahead)
+    (agent,) = (arm for arm in summary["arms"].values() if arm["is_agent"])
+    assert "no agent sees it" in " ".join(protocol(summary))
+    summary["arms"]["shown"] = {**agent, "method": "agent-validation", "label": "One that is shown"}
+    said = " ".join(protocol(summary))
+    assert "of the agents it is shown to One that is shown alone" in said
+    assert "no agent sees it" not in said

@@ -118,9 +118,9 @@ def test_records_that_the_report_was_not_made_of_are_left_out(tmp_path: Path) ->
     path = tmp_path / ARCHIVE
     path.write_bytes(pack(folder))
     assert unpack(path, tmp_path / "back") == (3, 0, 0)
+    # A run of another policy has made room for itself, and the report's is packed as before.
     RecordFile(folder / "records", "adam-seed0", "of another policy").save({"seed": 0})
-    with pytest.raises(DataError, match="is not the record"):
-        pack(folder)
+    assert pack(folder) == path.read_bytes()
 
 
 def test_the_command_restores_by_the_folder_s_name(tmp_path: Path) -> None:

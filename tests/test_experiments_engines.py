@@ -9,11 +9,13 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from experiments.config import EvaluateConfig
+from experiments.engines.ray import RayEngine
 from experiments.plan import make_plan
 from experiments.training import run
 
@@ -159,3 +161,37 @@ def test_a_killed_ray_worker_costs_only_its_own_run(tmp_path: Path) -> None:
     assert {path: path.stat().st_mtime_ns for path in before} == before
     ended(evaluate(tmp_path / "local", *same))
     assert stored(tmp_path / "ray") == stored(tmp_path / "local")
+
+
+class DeadBoard:
+    """As much of Ray as an engine uses, with a board whose machine has died."""
+
+    class exceptions:  # noqa: N801
+        RayError = RuntimeError
+
+    def remote(self, **options: Any) -> Any:
+        return lambda target: SimpleNamespace(
+            remote=lambda *given: (
+                SimpleNamespace(read=SimpleNamespace(remote=lambda: "board"))
+                if isinstance(target, type)
+                else given[2]
+            )
+        )
+
+    def cluster_resources(self) -> dict[str, float]:
+        return {}
+
+    def wait(self, pending: list[Any], **options: Any) -> tuple[list[Any], list[Any]]:
+        return pending[:1], pending[1:]
+
+    def get(self, reference: Any) -> Any:
+        if reference == "board":
+            raise RuntimeError("The actor died.")
+        return {"job": reference}
+
+
+def test_the_loss_of_the_board_costs_no_run() -> None:
+    saved: dict[Any, Any] = {}
+    engine = RayEngine(DeadBoard())
+    engine.run_all(["one", "other"], lambda job, report: {}, saved.__setitem__, lambda shares: None)
+    assert saved == {"one": {"job": 0}, "other": {"job": 1}}

@@ -8,7 +8,7 @@ import pytest
 from experiments.archive import unpack
 from experiments.publish import PublishConfig, main, publish
 from experiments.records import RecordFile
-from lr_env.errors import InvalidArgumentError
+from lr_env.errors import DataError, InvalidArgumentError
 
 
 def _finished(folder: Path, accuracy: float) -> Path:
@@ -26,13 +26,13 @@ def _finished(folder: Path, accuracy: float) -> Path:
             "sizes": {"train": 3000, "validation": 20, "test": 30},
         },
         "scale": "quick", "recipe": "plan", "seeds": 3, "device": "cpu",
-        "date": "2026-11-25", "policy": None,
+        "date": "2026-11-25", "policy": None, "corrected_for_overlap": True,
         "target_accuracy": 0.8, "arms": {"adam": arm, "agent": agent},
         "provenance": {"command": "run it"}, "records": {"records/adam-seed0": "f"},
     }  # fmt: skip
     folder.mkdir(parents=True)
     (folder / "summary.json").write_text(json.dumps(summary))
-    (folder / "report.md").write_text("the report")
+    (folder / "report.md").write_text("![curves](curves.png)")
     (folder / "runs.csv").write_text("arm,seed\n")
     (folder / "curves.png").write_bytes(b"a picture")
     RecordFile(folder / "records", "adam-seed0", "f").save({"seed": 0})
@@ -45,13 +45,17 @@ def test_what_was_published_before_stays_and_what_is_given_again_is_replaced(
     out = tmp_path / "results"
     one, other = _finished(tmp_path / "one", 0.7), _finished(tmp_path / "other", 0.9)
     publish(PublishConfig((one,), out))
+    # What an earlier report showed is no picture of this one.
     (one / "curves.png").rename(one / "rates.png")
+    (one / "base-rates.png").write_bytes(b"of an earlier report")
+    (one / "report.md").write_text("![rates](rates.png)")
     page = publish(PublishConfig((one, other), out)).read_text()
     names = {path.name for path in (out / "one").iterdir()}
     assert names == {"report.md", "summary.json", "runs.csv", "records.jsonl.xz", "rates.png"}
     assert unpack(out / "one" / "records.jsonl.xz", tmp_path / "back") == (1, 0, 0)
     assert page.count("## toy, scale quick") == 2
     assert "3,000 training" in page
+    assert "(toy, toy)" in page
     assert (
         "| Adam, fixed | 0.7000 [0.6900, 0.7100] | not finite | 1.5 (1 of 3 never) | 1 of 3 | - |"
         in page
@@ -109,4 +113,20 @@ def test_folders_are_given_without_a_flag(
     out = tmp_path / "results"
     monkeypatch.setattr("sys.argv", ["publish", str(folder), "--out", str(out)])
     assert main() == 0, capsys.readouterr().err
-    assert (out / "one" / "report.md").read_text() == "the report"
+    assert (out / "one" / "report.md").read_text() == "![curves](curves.png)"
+
+
+@pytest.mark.parametrize(
+    ("damage", "says"), [("{", "damaged"), ('{"task": {"name": "toy"}}', "another version")]
+)
+def test_a_report_that_no_page_can_be_made_of_changes_nothing(
+    damage: str, says: str, tmp_path: Path
+) -> None:
+    out = tmp_path / "results"
+    publish(PublishConfig((_finished(tmp_path / "one", 0.7),), out))
+    (out / "one" / "summary.json").write_text(damage)
+    page = (out / "README.md").read_text()
+    with pytest.raises(DataError, match=says):
+        publish(PublishConfig((_finished(tmp_path / "other", 0.9),), out))
+    assert not (out / "other").exists()
+    assert (out / "README.md").read_text() == page

@@ -12,7 +12,8 @@ import pytest
 
 from experiments import runs
 from experiments.arms import parse_arms
-from experiments.records import RecordFile, behaviour
+from experiments.policies import behaviour
+from experiments.records import RecordFile
 from experiments.runs import RunSpec, fingerprint
 from lr_env.action import Envelope
 from lr_env.errors import InvalidArgumentError
@@ -53,6 +54,17 @@ def test_other_settings_are_not_trusted(tmp_path: Path) -> None:
     file.save(RECORD)
     assert replace(file, fingerprint="g").load() is None
     assert replace(file, name="adam").load() is None
+
+
+def test_a_record_of_other_settings_makes_room_and_is_found_again(tmp_path: Path) -> None:
+    one = RecordFile(tmp_path, "below/agent", "f")
+    other = replace(one, fingerprint="../g")
+    one.save(RECORD)
+    other.save({**RECORD, "seed": 5})
+    assert one.load() == RECORD
+    assert other.load() == {**RECORD, "seed": 5}
+    assert len(list(tmp_path.rglob("*.json"))) == 2
+    assert other.path == tmp_path / "below" / "agent.json"
 
 
 def test_a_record_of_the_first_version_is_trusted(tmp_path: Path) -> None:

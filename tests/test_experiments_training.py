@@ -217,4 +217,4 @@ def test_the_agent_moves_every_layer(policy: str) -> None:
 def test_a_policy_replaced_meanwhile_is_not_run(policy: str) -> None:
     assert Path(policy).is_dir()
     with pytest.raises(PolicyError, match="replaced while it was evaluated"):
-        run(spec("agent", policy, policy_sha256="0" * 64))
+        run(spec("agent", policy, policy_digest="0" * 64))

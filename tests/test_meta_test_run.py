@@ -16,7 +16,7 @@ from experiments.meta_test.config import MetaTestConfig
 from experiments.meta_test.runner import MetaTest
 from experiments.meta_test.work import run_job
 from lr_env.command_line import run_command
-from lr_env.errors import InvalidArgumentError, UnknownNameError
+from lr_env.errors import InvalidArgumentError, PolicyError, UnknownNameError
 from lr_env.meta_test.spec import MetaTestSpec
 from lr_env.meta_test.suite import MetaTestEntry
 from tests.toys import make_policy
@@ -118,6 +118,11 @@ def test_a_cell_reports_how_far_it_is() -> None:
     assert shares == sorted(shares)
     assert shares[0] == 0.0
     assert 0.5 < shares[-1] < 1.0
+
+
+def test_a_policy_that_was_replaced_meanwhile_is_not_run() -> None:
+    with pytest.raises(PolicyError, match="replaced while it was evaluated"):
+        run_job(Cell(TINY[0], "agent", 3, (1e-3,), policy="ppo-v1", policy_digest="0" * 64))
 
 
 def test_mean_scales_come_from_the_other_seeds() -> None:

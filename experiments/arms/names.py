@@ -63,9 +63,10 @@ class Arm:
         if not method.acts:
             return f"{text}, under {start.replace('its', 'the')} and schedule, and no actions"
         shown = ", and is shown the validation loss of all 20 readings"
+        schedule = "" if method.z_init == "zero" else " and under its policy's own schedule"
         return (
             f"{text}; the agent scales every layer's rate by up to 2^{method.z_max:g} either way, "
-            f"from {start}{shown if method.sees_validation else ''}"
+            f"from {start}{schedule}{shown if method.sees_validation else ''}"
         )
 
     @property

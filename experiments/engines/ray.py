@@ -8,7 +8,7 @@ import re
 import socket
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -84,7 +84,9 @@ class RayEngine:
             # Finished jobs are saved before the failure of another is passed on.
             if failure is not None:
                 raise failure
-            show(ray.get(board.read.remote()))
+            # A board that went down with its machine costs the sight of progress, no run.
+            with suppress(ray.exceptions.RayError):
+                show(ray.get(board.read.remote()))
 
 
 def _work(work: Work[AnyJob], job: AnyJob, index: int, board: Any) -> Record:

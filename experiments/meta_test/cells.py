@@ -7,7 +7,8 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from experiments.arms.lr_star import lr_star
-from experiments.records import behaviour, digest
+from experiments.policies import behaviour
+from experiments.records import digest
 from lr_env.meta_test import SUITE_VERSION, MetaTestEntry
 from lr_env.meta_test.models import parameters_of
 from lr_env.meta_test.suite import CONTROL_RATES, TUNING_SEEDS
@@ -44,6 +45,7 @@ class Cell:
         rates: base rates.
         use: whether the seeds are those that are reported or those of tuning.
         policy: name or folder, for arms that need one.
+        policy_digest: what it has to do; nothing is checked if None.
         given: what a dependent control needs: log2 rates `[R][S][L]` or a schedule.
     """
 
@@ -54,6 +56,7 @@ class Cell:
     use: Use = "report"
     policy: str | None = None
     given: Any = field(default=None, hash=False)
+    policy_digest: str | None = None
 
     @property
     def name(self) -> str:
@@ -95,6 +98,7 @@ class FamilyTrial:
     number: int
     policy: str
     lanes: int = SCHEDULE_LANES
+    policy_digest: str | None = None
 
     @property
     def name(self) -> str:

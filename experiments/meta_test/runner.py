@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -24,6 +25,7 @@ from experiments.meta_test.config import MetaTestConfig
 from experiments.meta_test.report import write_comparison, write_report
 from experiments.meta_test.summary import compare_controls, summarise_entry
 from experiments.meta_test.work import run_job
+from experiments.policies import policy_digest
 from experiments.records import Record, RecordFile
 from lr_env import files
 from lr_env.meta_test import RATES, SUITE_VERSION, MetaTestEntry
@@ -98,9 +100,16 @@ class MetaTest:
 
     def _complete(self, what: str, jobs: Sequence[MetaTestJob], engine: Engine) -> None:
         """Find every job's record, or run it."""
+        jobs = [self._meant(job) for job in jobs]
         title = f"Meta-test, {what}"
         found = complete(jobs, run_job, self._file, engine, self._console, title, "jobs")
         self._records.update({(job.policy, job.name): record for job, record in found.items()})
+
+    def _meant(self, job: MetaTestJob) -> MetaTestJob:
+        """Return the job with what its policy has to do, wherever it is loaded."""
+        if job.policy is None:
+            return job
+        return replace(job, policy_digest=policy_digest(self._policies[job.policy]))
 
     def _file(self, job: MetaTestJob) -> RecordFile:
         if job.policy is None:

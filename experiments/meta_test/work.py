@@ -21,6 +21,7 @@ from experiments.meta_test.cells import (
     MetaTestJob,
 )
 from experiments.meta_test.losses import log_losses
+from experiments.policies import load_meant
 from experiments.records import Record
 from lr_env.action import Envelope
 from lr_env.layers import group_layers
@@ -86,7 +87,7 @@ def _arm(cell: Cell) -> tuple[StackSettings, Pilot]:
     if arm in BASELINES or arm in LR_STAR:
         zero, schedule = Envelope(z_init="zero"), BASELINES.get(arm, "cosine")
         return replace(alone, envelope=zero, schedules=(schedule,)), hold
-    policy = _policy(str(cell.policy))
+    policy = _policy(str(cell.policy), cell.policy_digest)
     anywhere = replace(WIDEST, schedule=policy.envelope.schedule)
     if arm == "mean_scales":
         return replace(alone, envelope=anywhere), held_rates(_mean_of_others(cell.given))
@@ -116,7 +117,7 @@ def _mean_of_others(rates: Any) -> Tensor:
 
 
 def _schedule(job: FamilyTrial, report: Report) -> dict[str, Any]:
-    policy = _policy(job.policy)
+    policy = _policy(job.policy, job.policy_digest)
     settings = StackSettings(
         optimizer=job.spec.optimizer, total_steps=SCHEDULE_STEPS, envelope=policy.envelope
     )
@@ -130,5 +131,5 @@ def _schedule(job: FamilyTrial, report: Report) -> dict[str, Any]:
 
 
 @functools.cache
-def _policy(policy: str) -> FrozenPolicy:
-    return FrozenPolicy.load(policy)
+def _policy(policy: str, wanted: str | None) -> FrozenPolicy:
+    return load_meant(policy, wanted)

@@ -1,0 +1,46 @@
+"""The policies of an evaluation: what of them decides a result, and that no other is loaded."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from experiments.records import digest
+from lr_env.errors import PolicyError
+from lr_env.policy import FrozenPolicy
+
+_BEHAVIOUR = (
+    "weights_sha256", "action_space", "activation", "action_mode", "z_max", "max_step", "z_init",
+    "ceiling", "schedule", "reach", "leak",
+)  # fmt: skip
+_BEHAVIOUR_WHERE_PRETRAINED = ("pretrained_reach",)
+
+
+def behaviour(policy: FrozenPolicy | None, pretrained: bool) -> dict[str, Any]:
+    """Return what a policy's card says of how it acts; the rest of it is history.
+
+    `pretrained`: whether the task begins with pretrained weights; what it does to those is no part
+    of a result without any.
+    """
+    card = policy.card if policy is not None else {}
+    names = (*_BEHAVIOUR, *(_BEHAVIOUR_WHERE_PRETRAINED if pretrained else ()))
+    return {name: card[name] for name in names if name in card}
+
+
+def policy_digest(policy: FrozenPolicy) -> str:
+    """Return the hash of all that a policy does, for `load_meant`."""
+    return digest(behaviour(policy, pretrained=True))
+
+
+def load_meant(given: str, wanted: str | None) -> FrozenPolicy:
+    """Return the policy `given`, a name or a folder; its `policy_digest` is to be `wanted`, if any.
+
+    Raises:
+        PolicyError: it is another one by now.
+    """
+    policy = FrozenPolicy.load(given)
+    if wanted not in (None, policy_digest(policy)):
+        raise PolicyError(
+            f"Policy {given!r} was replaced while it was evaluated: finished runs are of the "
+            "old one; run the same command again to evaluate the new one."
+        )
+    return policy
