@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from experiments.findings import format_convergence
+from lr_env.policy import FrozenPolicy
 
 ROOT = Path(__file__).parent.parent
 RESULTS = (ROOT / "README.md").read_text(encoding="utf-8").split("## Results")[1].split("\n## ")[0]
@@ -20,6 +21,7 @@ SUMMARIES: dict[str, dict[str, Any]] = {
     for path in (ROOT / "docs/results").glob("*/summary.json")
 }
 SIGNED = re.compile(r"([+-]\d\.\d{3}) \[([+-]\d\.\d{3}), ([+-]\d\.\d{3})\]")
+TARGETS = ["cifar10", "imdb", "sst2", "titanic"]
 PLAIN = re.compile(r"(?<![\d.+-])(\d?\.\d{3} \[\d?\.\d{3}, \d?\.\d{3}\])")
 
 
@@ -91,3 +93,13 @@ def test_every_difference_in_the_text(said: tuple[str, str, str]) -> None:
         if row["interval"]
     }
     assert said in known
+
+
+@pytest.mark.parametrize("name", sorted(SUMMARIES))
+def test_reports_are_of_the_shipped_policy_and_say_what_chose_it(name: str) -> None:
+    policy = FrozenPolicy.load("ppo-v1")
+    known = SUMMARIES[name]["policy"]
+    assert known["sha256"] == policy.card["weights_sha256"]
+    assert known["developed_on"] == policy.card["developed_on"] == TARGETS
+    report = (ROOT / "docs/results" / name / "report.md").read_text(encoding="utf-8")
+    assert "Settings of it were chosen by validation data of cifar10, imdb, sst2 and" in report

@@ -59,14 +59,15 @@ class Arm:
             text += f", times {method.layer_decay:g} from each transformer layer to the one below"
         if method.z_max is None:
             return text
-        start = "scale 1" if method.z_init == "zero" else "its policy's own start"
         if not method.acts:
-            return f"{text}, under {start.replace('its', 'the')} and schedule, and no actions"
+            return f"{text}, under the policy's own start and schedule, and no actions"
+        start = (
+            "scale 1" if method.z_init == "zero" else "its policy's own start, under its schedule"
+        )
         shown = ", and is shown the validation loss of all 20 readings"
-        schedule = "" if method.z_init == "zero" else " and under its policy's own schedule"
         return (
             f"{text}; the agent scales every layer's rate by up to 2^{method.z_max:g} either way, "
-            f"from {start}{schedule}{shown if method.sees_validation else ''}"
+            f"from {start}{shown if method.sees_validation else ''}"
         )
 
     @property
