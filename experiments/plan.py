@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 from experiments.arms import Arm
@@ -41,7 +42,7 @@ class Plan:
     @property
     def about(self) -> dict[str, Any]:
         """The task's description without its seed, and the budget."""
-        described = {k: v for k, v in self.task.describe().items() if k != "seed"}
+        described = {k: v for k, v in self._description.items() if k != "seed"}
         return {
             **described,
             "name": self.config.task,
@@ -49,6 +50,11 @@ class Plan:
             "epochs": self.epochs,
             "batch_size": self.batch_size,
         }
+
+    @cached_property
+    def _description(self) -> dict[str, Any]:
+        # Made once: some tasks hash files for it.
+        return self.task.describe()
 
     @property
     def epochs(self) -> int:
@@ -80,7 +86,7 @@ class Plan:
             recipe=config.recipe,
             scale=config.resolved_scale,
         )
-        return replace(spec, expects=surroundings(spec, self.task))
+        return replace(spec, expects=surroundings(spec, self._description))
 
     def trial(self, arm: Arm, seed: int) -> RunSpec:
         """Return a tuning trial, which never reads test data."""

@@ -12,24 +12,23 @@ from typing import Any
 
 from experiments.runs import RunSpec, versions_of
 from lr_env.errors import DataError
-from lr_env.tasks import Task, make_task
+from lr_env.tasks import make_task
 
 
-def described(task: Task) -> dict[str, Any]:
-    """Return a task's description without its seed, and without where its data lies."""
-    return {k: v for k, v in task.describe().items() if k not in ("seed", "source")}
+def surroundings(spec: RunSpec, description: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what has to be the same wherever `spec` is computed.
 
-
-def surroundings(spec: RunSpec, task: Task) -> dict[str, Any]:
-    """Return what has to be the same wherever `spec` is computed; `task` is of seed 0."""
-    return {**versions_of(spec), "task": described(task)}
+    `description`: of the task with seed 0; where its data lies is no part of it.
+    """
+    own = {name: value for name, value in description.items() if name not in ("seed", "source")}
+    return {**versions_of(spec), "task": own}
 
 
 def check_surroundings(spec: RunSpec) -> None:
     """Raise DataError where this process would compute something else than was planned."""
     if spec.expects is None:
         return
-    found = {**versions_of(spec), "task": _described(_Arguments(spec.task, spec.task_arguments))}
+    found = surroundings(spec, _description(_Arguments(spec.task, spec.task_arguments)))
     wanted = _flat(spec.expects)
     for name, value in _flat(found).items():
         if value != wanted.get(name):
@@ -54,9 +53,9 @@ class _Arguments:
 
 
 @functools.cache
-def _described(own: _Arguments) -> dict[str, Any]:
-    """Return the description of seed 0, once in every process."""
-    return described(make_task(own.task, seed=0, **own.arguments))
+def _description(own: _Arguments) -> dict[str, Any]:
+    """Return the description of seed 0, made once in every process."""
+    return make_task(own.task, seed=0, **own.arguments).describe()
 
 
 def _flat(known: Mapping[str, Any]) -> dict[str, Any]:

@@ -19,7 +19,7 @@ PLAIN = RunSpec(
     task="wine", task_arguments={}, seed=1, arm=parse_arms("adam")[0], policy=None, epochs=1,
     batch_size=16,
 )  # fmt: skip
-SPEC = replace(PLAIN, expects=surroundings(PLAIN, make_task("wine", seed=0)))
+SPEC = replace(PLAIN, expects=surroundings(PLAIN, make_task("wine", seed=0).describe()))
 
 
 def test_what_is_as_planned_is_run() -> None:
@@ -45,7 +45,7 @@ def test_the_task_is_described_once_in_a_process(monkeypatch: pytest.MonkeyPatch
         made.append(name)
         return make_task(name, **arguments)
 
-    module._described.cache_clear()
+    module._description.cache_clear()
     monkeypatch.setattr(module, "make_task", make)
     for seed in range(3):
         module.check_surroundings(replace(SPEC, seed=seed))
