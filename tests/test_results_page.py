@@ -66,6 +66,50 @@ def test_the_table_of_base_rates() -> None:
         assert row[1:] == [plain(own[rate]["test"]["accuracy"]) for rate in rates]
 
 
+AROUND, LINEAR = "agent-narrow-linear@5e-05", "adam-linear@5e-05"
+COMPARED = {
+    "Adam, fixed at 0.001": "adam",
+    "the recipe": "adam-cosine",
+    "the recipe, best of nine rates": "adam-cosine@best",
+    "Adam, fixed, best of nine rates": "adam@best",
+    "Schedule-Free AdamW, its own rate": "schedule-free",
+    "Prodigy": "prodigy",
+    "control: the agent's start and schedule, no actions": "start",
+    "control: cosine from lr\\*": "lr-star",
+    "agent around the recipe, minus the recipe": "adam-cosine",
+}
+ON_TEXT = {"adam-cosine": LINEAR, "adam-cosine@best": "adam-linear@best"}
+COLUMNS = ("digits", "titanic-paper", "cifar10", "sst2", "imdb")
+
+
+def verdict(task: str, agent: str, baseline: str) -> str:
+    """Return a cell of the table of verdicts."""
+    found = [
+        row for row in SUMMARIES[task]["differences"]
+        if (row["agent"], row["baseline"], row["metric"]) == (agent, baseline, "accuracy")
+    ]  # fmt: skip
+    if not found:
+        return "-"
+    (row,) = found
+    ahead = "**better**" if row["p_holm"] < 0.05 else "ahead"
+    words = {"better": ahead, "worse": "**worse**", "equal": "equal", "undecided": "open"}
+    mean, low, high = (f"{row['interval'][part]:+.3f}" for part in ("mean", "low", "high"))
+    return f"{words[row['verdict']]} {mean} [{low}, {high}]"
+
+
+def test_the_table_of_verdicts() -> None:
+    table = rows("| SST-2 | IMDB |\n")
+    assert [row[0] for row in table] == list(COMPARED)
+    for name, *cells in table:
+        for task, cell in zip(COLUMNS, cells, strict=True):
+            text = task in ("sst2", "imdb")
+            baseline = COMPARED[name]
+            baseline = ON_TEXT.get(baseline, baseline) if text else baseline
+            narrow = name.startswith("agent around")
+            agent = (AROUND if text else "agent-narrow") if narrow else "agent"
+            assert cell == verdict(task, agent, baseline), (name, task)
+
+
 def test_every_figure_of_an_arm() -> None:
     known = {
         plain(interval)
