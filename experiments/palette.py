@@ -31,7 +31,8 @@ class Look:
 def looks(arms: Arms, metric: str, lower_is_better: bool) -> dict[str, Look]:
     """Return how each arm is drawn; of many baselines the best few are picked out.
 
-    The first baseline, which is usually the plan's, is always among them.
+    The first baseline, which is usually the plan's, is always among them. Where arms have not all
+    the same number of seeds, labels say how many.
 
     Args:
         arms: of the summary, without doubles.
@@ -40,13 +41,18 @@ def looks(arms: Arms, metric: str, lower_is_better: bool) -> dict[str, Look]:
     """
     agents = [name for name, arm in arms.items() if arm["is_agent"]]
     picked = _picked(arms, metric, lower_is_better)
+    alike = len({arm["runs"] for arm in arms.values()}) < 2
+    labels = {
+        name: arm["label"] if alike else f"{arm['label']} ({arm['runs']})"
+        for name, arm in arms.items()
+    }
     found = {}
     for place, name in enumerate(name for name in arms if name in picked):
         dash = DASHES[place % len(DASHES)]
-        found[name] = Look(COLOURS[place], dash, 1.6, arms[name]["label"], 2)
+        found[name] = Look(COLOURS[place], dash, 1.6, labels[name], 2)
     for place, name in enumerate(agents):
         colour = AGENT_COLOURS[place % len(AGENT_COLOURS)]
-        found[name] = Look(colour, "-", 2.4, arms[name]["label"], 3)
+        found[name] = Look(colour, "-", 2.4, labels[name], 3)
     behind = [name for name in arms if name not in found]
     for name in behind:
         plural = "s" if len(behind) > 1 else ""

@@ -132,15 +132,17 @@ def _pictures(summary: dict[str, Any], records: dict[str, list[Record]]) -> dict
     some = any(own.label is None for own in drawn.values())
     grey = f"; in grey those with a worse test {first}" if some else ""
     bands = ", 95 % t bands" if len(drawn) <= plots.MOST_BANDS else ""
+    unlike = len({arm["runs"] for arm in arms.values()}) > 1
+    seeds = "seeds (in brackets how many)" if unlike else "seeds"
     pictures = {
         "curves": Picture(
-            f"Validation data at 20 points of the budget: means over seeds{bands}{grey}",
+            f"Validation data at 20 points of the budget: means over {seeds}{bands}{grey}",
             plots.learning_curves(drawn, records, summary["metrics"], target),
         )
     }
     if target:
         pictures["reached"] = Picture(
-            f"Share of seeds whose validation accuracy has reached {target:g}{grey}",
+            f"Share of {seeds} whose validation accuracy has reached {target:g}{grey}",
             plots.seeds_at_target(drawn, records, target),
         )
     agents, baselines = agents_of(summary), distinct_baselines(summary)

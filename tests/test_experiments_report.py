@@ -70,6 +70,18 @@ def test_of_many_baselines_the_best_are_picked_out(policy: FrozenPolicy, metric:
     assert grey == ["3 other baselines", None, None]
 
 
+def test_labels_say_how_many_seeds_where_they_are_not_alike(policy: FrozenPolicy) -> None:
+    summary, _ = make(policy, agent_behind)
+    arms = summary["arms"]
+    assert [own.label for own in looks(arms, "loss", lower_is_better=True).values()] == [
+        "Adam, fixed",
+        "Frozen agent",
+    ]
+    arms["agent"]["runs"] = 2
+    (_, agent) = looks(arms, "loss", lower_is_better=True).values()
+    assert agent.label == "Frozen agent (2)"
+
+
 def test_a_legend_of_long_names_stays_in_its_picture(policy: FrozenPolicy) -> None:
     names = "adam adam-linear@5e-5 adam-linear@best agent agent-narrow-linear@5e-5"
     summary, records = make(policy, agent_behind, names)
