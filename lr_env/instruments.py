@@ -95,11 +95,6 @@ class Instruments:
         return self._rates.others
 
     @property
-    def pending_losses(self) -> int:
-        """Losses handed over since the last decision."""
-        return len(self._losses)
-
-    @property
     def learning_rates(self) -> list[float]:
         """The rate that the next update of every layer is made at."""
         return [b * s for b, s in zip(self._rates.base(), self._scales(), strict=True)]

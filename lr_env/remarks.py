@@ -20,6 +20,7 @@ class Remarks:
         self._optimizer = optimizer
         self._instruments = instruments
         self._said: set[str] = set()
+        self._step, self._losses = 0, 0
 
     def at_the_beginning(self) -> None:
         """Warn of parameters in the optimizer that are not the model's."""
@@ -33,7 +34,10 @@ class Remarks:
 
     def at_a_loss(self) -> None:
         """Warn of an optimizer whose steps are not made."""
-        if self._instruments.pending_losses == MANY_LOSSES:
+        step = self._instruments.step
+        self._losses = self._losses + 1 if step == self._step else 1
+        self._step = step
+        if self._losses == MANY_LOSSES:
             self._say(
                 "idle",
                 f"{MANY_LOSSES:,} losses were handed over and no step was made: the controller "

@@ -74,6 +74,17 @@ def test_losses_without_steps_are_remarked_upon() -> None:
         controller.observe(1.0)
 
 
+def test_losses_of_many_steps_between_two_decisions_are_no_matter() -> None:
+    model = build_toy_model()
+    optimizer = adam(model)
+    # Decisions come at 1,024 and 2,048 steps.
+    controller = control(model, optimizer, total_steps=8000, steps_per_action=4000)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        advance(model, optimizer, controller, 0, 2048)
+    assert len(controller.state_dict()["instruments"]["losses"]) > MANY_LOSSES
+
+
 def test_a_detached_controller_keeps_no_losses() -> None:
     model = build_toy_model()
     controller = control(model, adam(model))
