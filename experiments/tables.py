@@ -97,14 +97,20 @@ def convergence_by_agent(
     """Return the baselines' times to the target, and how much sooner every agent gets there."""
     arms = summary["arms"]
     table = Table(("epochs to the target", "baseline", *(arms[agent]["label"] for agent in agents)))
-    own = [Cell(format_convergence(arms[agent]["convergence"])) for agent in agents]
+    own = [_convergence_cell(arms[agent]) for agent in agents]
     table.rows.append([Cell("agent"), Cell(""), *own])
     rows = {(row["agent"], row["baseline"]): row for row in summary["convergence"]}
     for baseline in baselines:
         cells = [_speed_up(rows[agent, baseline]) for agent in agents]
-        time = Cell(format_convergence(arms[baseline]["convergence"]))
+        time = _convergence_cell(arms[baseline])
         table.rows.append([Cell(f"against {arms[baseline]['label']}"), time, *cells])
     return table if baselines and agents else None
+
+
+def _convergence_cell(arm: dict[str, Any]) -> Cell:
+    """Return the median time to the target, and below it how many runs never got there."""
+    median, _, never = format_convergence(arm["convergence"]).partition(" (")
+    return Cell(median, (never.removesuffix(")"),) if never else ())
 
 
 def _speed_up(row: dict[str, Any]) -> Cell:
@@ -136,7 +142,7 @@ def arms_table(summary: Summary) -> Table:
         notes += [f"also those of {label}" for label in again]
         row = [Cell(arm["label"], tuple(notes), "agent" if arm["is_agent"] else "")]
         row += [_interval_cell(arm["test"][metric]) for metric in metrics]
-        row += [Cell(format_convergence(arm["convergence"]))] if target else []
+        row += [_convergence_cell(arm)] if target else []
         table.rows.append([*row, Cell(f"{arm['diverged']} of {arm['runs']}")])
     return table
 
