@@ -12,6 +12,7 @@ import pytest
 import lr_env  # noqa: F401 - registers the ids
 from experiments.arms import METHODS
 from lr_env.action import DISCRETE_ACTIONS
+from lr_env.controller import LRController
 from lr_env.env import LayerwiseLREnv
 from lr_env.observation import BOUND, FEATURES
 from lr_env.registration import ENV_IDS
@@ -23,6 +24,7 @@ from lr_env.tasks.text_task import TextRecipe
 ROOT = Path(__file__).parent.parent
 PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")])
 ENVIRONMENT = (ROOT / "docs" / "environment.md").read_text(encoding="utf-8")
+CONTROLLER = (ROOT / "docs" / "controller.md").read_text(encoding="utf-8")
 SKIP = "<!-- skip-test -->"
 
 
@@ -37,9 +39,9 @@ def code_blocks() -> list[tuple[str, str]]:
     return blocks
 
 
-def table(heading: str) -> dict[str, list[str]]:
-    """Return the rows of the first table below a heading of the environment's page, by name."""
-    section = ENVIRONMENT.split(f"\n## {heading}\n")[1].split("\n## ")[0]
+def table(heading: str, page: str = ENVIRONMENT) -> dict[str, list[str]]:
+    """Return the rows of the first table below a heading of a page, by name."""
+    section = page.split(f"\n## {heading}\n")[1].split("\n## ")[0]
     rows = [
         [cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]]
         for line in section.splitlines()
@@ -72,13 +74,24 @@ def test_the_page_names_every_feature_at_its_index() -> None:
     assert f"`Box(-{BOUND:g}, {BOUND:g}, (L, {len(FEATURES)}), float32)`" in ENVIRONMENT
 
 
-def test_the_page_names_every_argument_with_its_default() -> None:
-    parameters = list(inspect.signature(LayerwiseLREnv.__init__).parameters.values())[1:]
-    rows = table("Arguments")
+@pytest.mark.parametrize(
+    ("owner", "page"), [(LayerwiseLREnv, ENVIRONMENT), (LRController, CONTROLLER)]
+)
+def test_the_page_names_every_argument_with_its_default(owner: type, page: str) -> None:
+    parameters = list(inspect.signature(owner).parameters.values())
+    rows = table("Arguments", page)
     assert [name.strip("`") for name in rows] == [parameter.name for parameter in parameters]
     for parameter in parameters:
         default = repr(parameter.default).replace("'", '"')
-        assert rows[f"`{parameter.name}`"][1] == f"`{default}`", parameter.name
+        said = "" if parameter.default is parameter.empty else f"`{default}`"
+        assert rows[f"`{parameter.name}`"][1] == said, parameter.name
+
+
+def test_the_page_names_what_the_controller_offers() -> None:
+    said = {
+        name for row in table("What it offers", CONTROLLER) for name in re.findall(r"`(\w+)", row)
+    }
+    assert said == {name for name in vars(LRController) if not name.startswith("_")} | {"history"}
 
 
 def test_the_class_documents_every_argument() -> None:
