@@ -91,8 +91,9 @@ def _prepare(spec: RunSpec) -> Training:
     agent = None
     if policy is not None:
         agent = build_agent(
-            spec.arm, policy, model, optimizer, total_steps, steps_per_epoch, task.is_pretrained
-        )
+            spec.arm, policy, model, optimizer, total_steps, steps_per_epoch, task.is_pretrained,
+            spec.seed,
+        )  # fmt: skip
     return Training(spec, task, model, optimizer, scheduler, agent, total_steps, steps_per_epoch)
 
 

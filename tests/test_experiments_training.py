@@ -11,13 +11,14 @@ import torch
 from torch import nn
 
 from experiments.arms import METHODS, parse_arms
-from experiments.arms.agent import silent
 from experiments.arms.optimizers import build_optimizer, judged_weights, training_mode
 from experiments.runs import POINTS, RunSpec
 from experiments.training import run
+from lr_env.action import DISCRETE_ACTIONS
 from lr_env.controller import LRController
 from lr_env.errors import PolicyError
 from lr_env.observation import FEATURES
+from lr_env.policy import FrozenPolicy
 from lr_env.tasks import Split, register_task
 from tests.toys import ToyTask, make_policy
 
@@ -105,7 +106,10 @@ def test_arms_of_a_seed_see_the_same_batches_and_test_data_once(policy: str) -> 
 @pytest.mark.parametrize("discrete", [False, True])
 def test_the_start_alone_is_the_agent_without_its_actions(discrete: bool, tmp_path: Path) -> None:
     policy = make_policy(discrete=discrete, seed=1)
-    still = silent(policy)
+    weights = {name: torch.zeros_like(own) for name, own in policy.weights().items()}
+    if discrete:
+        list(weights.values())[-1][DISCRETE_ACTIONS.index(0.0)] = 1.0
+    still = FrozenPolicy(weights, policy.card)
     rows = torch.randn(20, 3, len(FEATURES))
     assert not still.act(rows).any()
     assert policy.act(rows).any()
@@ -117,6 +121,18 @@ def test_the_start_alone_is_the_agent_without_its_actions(discrete: bool, tmp_pa
     assert agent.pop("arm") == "agent"
     assert start == agent
     assert run(spec("agent", str(tmp_path / "policy")))["points"] != start["points"]
+
+
+def test_controls_act_otherwise_from_the_agents_start(policy: str) -> None:
+    arms = ("agent", "one-action", "shuffled", "random")
+    rates = {arm: torch.tensor(run(spec(arm, policy))["learning_rates"]["rates"]) for arm in arms}
+    moves = {arm: own[1:].log2() - own[0].log2() for arm, own in rates.items()}
+    assert (moves["one-action"] - moves["one-action"].mean(-1, keepdim=True)).abs().max() < 1e-4
+    for arm, own in moves.items():
+        others = [other for name, other in moves.items() if name != arm]
+        assert not any(torch.allclose(own, other, atol=1e-2) for other in others)
+    again = torch.tensor(run(spec("random", policy))["learning_rates"]["rates"])
+    assert torch.equal(rates["random"], again)
 
 
 def test_only_the_arm_that_says_so_is_shown_validation_losses(

@@ -7,16 +7,14 @@ import torch
 
 from lr_env.action import Envelope
 from lr_env.layers import group_layers
+from lr_env.meta_test.controls import OneAction, RandomActions, Shuffled
 from lr_env.meta_test.pilots import (
     averaged,
     follow,
     held_rates,
     hold,
     layer_kind,
-    one_action,
-    random_actions,
     replay,
-    shuffled,
     summed_schedules,
 )
 from lr_env.meta_test.trial import Pilot, Trial, run_trial
@@ -69,7 +67,7 @@ def test_rates_held_at_the_base_are_the_fixed_schedule() -> None:
 
 
 def test_the_mean_action_moves_all_layers_alike_and_is_the_policys_own() -> None:
-    own, alike = trial(follow(POLICY)), trial(one_action(POLICY))
+    own, alike = trial(follow(POLICY)), trial(follow(OneAction(POLICY)))
     moves = alike.rates - alike.start
     inside = (moves[0] - moves[0].mean(-1, keepdim=True)).abs().max()
     assert inside < 1e-4
@@ -77,20 +75,21 @@ def test_the_mean_action_moves_all_layers_alike_and_is_the_policys_own() -> None
 
 
 def test_shuffled_rows_go_to_other_layers_and_one_layer_stays_the_agents() -> None:
-    own, other = trial(follow(POLICY)), trial(shuffled(POLICY, 0))
+    own, other = trial(follow(POLICY)), trial(follow(Shuffled(POLICY, 0)))
     first, turned = (own.rates - own.start)[0], (other.rates - other.start)[0]
     assert torch.allclose(turned, first.flip(-1), atol=1e-4)  # two layers: each has the other's
     single = partial(_OneLayer, seed=3)
     runs = [
         run_trial(lambda seed: single(), SETTINGS, RATES, SEEDS, pilot)
-        for pilot in (follow(POLICY), shuffled(POLICY, 0))
+        for pilot in (follow(POLICY), follow(Shuffled(POLICY, 0)))
     ]
     assert torch.equal(runs[0].loss, runs[1].loss)
 
 
 def test_random_actions_are_those_of_their_seed() -> None:
-    assert torch.equal(trial(random_actions(1)).rates, trial(random_actions(1)).rates)
-    assert not torch.equal(trial(random_actions(1)).rates, trial(random_actions(2)).rates)
+    first, again, other = (trial(follow(RandomActions(POLICY, seed))).rates for seed in (1, 1, 2))
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
 
 
 def test_a_replayed_flat_schedule_is_the_start_held() -> None:

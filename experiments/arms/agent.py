@@ -6,14 +6,18 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from experiments.arms.methods import Pilot
 from experiments.arms.names import Arm
-from lr_env.action import DISCRETE_ACTIONS
 from lr_env.controller import LRController
+from lr_env.meta_test.controls import Control, NoActions, OneAction, RandomActions, Shuffled
 from lr_env.policy import FrozenPolicy
+
+CONTROLS: dict[Pilot, type[Control]] = {
+    "nobody": NoActions, "one-action": OneAction, "shuffled": Shuffled, "random": RandomActions,
+}  # fmt: skip
 
 
 class Clock:
@@ -67,15 +71,6 @@ class Agent:
         self.clock.stop()
 
 
-def silent(policy: FrozenPolicy) -> FrozenPolicy:
-    """Return a policy with the start and the schedule of `policy` whose actions are all zero."""
-    weights = {name: torch.zeros_like(own) for name, own in policy.weights().items()}
-    if policy.discrete:
-        *_, last = (own for name, own in weights.items() if name.endswith("bias"))
-        last[DISCRETE_ACTIONS.index(0.0)] = 1.0
-    return FrozenPolicy(weights, policy.card)
-
-
 def build_agent(
     arm: Arm,
     policy: FrozenPolicy,
@@ -84,9 +79,11 @@ def build_agent(
     total_steps: int,
     steps_per_epoch: int,
     pretrained: Callable[[str], bool],
+    seed: int,
 ) -> Agent:
-    """Return the arm's agent; one that does not act where the arm is its start alone."""
-    policy = policy if arm.method.acts else silent(policy)
+    """Return the arm's agent, or the control of it; `seed` is of what a control draws."""
+    control = CONTROLS.get(arm.method.pilot)
+    policy = policy if control is None else control(policy, seed)
     return Agent(
         optimizer,
         lambda: LRController(

@@ -15,6 +15,7 @@ HYPERGRADIENT_LR = 1e-7
 """What Baydin et al. (2018) used with Adam on their multilayer perceptron."""
 
 OptimizerName = Literal["adam", "schedule-free", "prodigy", "adam-hd", "trainer"]
+Pilot = Literal["agent", "nobody", "one-action", "shuffled", "random"]
 Schedule = Literal["constant", "cosine", "linear", "wsd", "onecycle", "reduce-on-plateau", "greedy"]
 
 
@@ -34,7 +35,8 @@ class Method:
         tuned_as: the method whose trials find the rate of `name@best`; None where none does.
         package: what it needs beyond torch.
         recipe: the recipe that it belongs to.
-        acts: whether the agent acts; if not, its start and its schedule are all there is of it.
+        pilot: who acts: the agent, or a control that has its policy's start and schedule (nobody,
+            its mean action for all layers, its actions on other layers' observations, chance).
         sees_validation: whether the agent is shown the validation loss of every reading.
     """
 
@@ -49,14 +51,17 @@ class Method:
     package: str | None = None
     recipe: str = "plan"
     lr_star: str = "all"
-    acts: bool = True
+    pilot: Pilot = "agent"
     sees_validation: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         """Return what decides runs; fields that came later are left out where they change none."""
         values = asdict(self)
-        if self.acts:
-            del values["acts"]
+        if self.pilot == "nobody":
+            # The name that it had when there was no other control.
+            values["acts"] = False
+        if self.pilot in ("agent", "nobody"):
+            del values["pilot"]
         if not self.sees_validation:
             del values["sees_validation"]
         return values
@@ -85,7 +90,12 @@ METHODS: dict[str, Method] = {
     "lr-star-finetuning": Method(
         "Go to lr* of fine-tuning, cosine", "cosine", None, lr_star="finetuning"
     ),
-    "start": Method("The policy's start alone", z_max=14.0, z_init=None, acts=False),
+    "start": Method("The policy's start alone", z_max=14.0, z_init=None, pilot="nobody"),
+    "one-action": Method(
+        "One action for all layers", z_max=14.0, z_init=None, pilot="one-action"
+    ),
+    "shuffled": Method("Layers' observations shuffled", z_max=14.0, z_init=None, pilot="shuffled"),
+    "random": Method("Random actions", z_max=14.0, z_init=None, pilot="random"),
     "agent": Method("Frozen agent", z_max=14.0, z_init=None),
     "agent-validation": Method(
         "Frozen agent shown validation losses", z_max=14.0, z_init=None, sees_validation=True
@@ -116,6 +126,12 @@ OPTIMIZER_WORDS: dict[OptimizerName, str] = {
     "adam-hd": f"Adam with hypergradient descent of its rate (Baydin et al. 2018), step size "
     f"{HYPERGRADIENT_LR:g}",
     "trainer": "the Trainer's AdamW, weight decay 0.01, gradients clipped at 1",
+}
+PILOT_WORDS: dict[Pilot, str] = {
+    "nobody": "no actions",
+    "one-action": "the mean of the policy's actions for all layers",
+    "shuffled": "the policy's actions on what another layer observes, the same one throughout",
+    "random": "actions drawn uniformly",
 }
 SCHEDULE_WORDS: dict[Schedule, str] = {
     "constant": "constant",

@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass, replace
 
 from experiments.arms.lr_star import lr_star
-from experiments.arms.methods import METHODS, OPTIMIZER_WORDS, SCHEDULE_WORDS, Method
+from experiments.arms.methods import METHODS, OPTIMIZER_WORDS, PILOT_WORDS, SCHEDULE_WORDS, Method
 from lr_env.errors import InvalidArgumentError, UnknownNameError
 
 HIGHEST_LR = 1000.0
@@ -59,8 +59,9 @@ class Arm:
             text += f", times {method.layer_decay:g} from each transformer layer to the one below"
         if method.z_max is None:
             return text
-        if not method.acts:
-            return f"{text}, under the policy's own start and schedule, and no actions"
+        if method.pilot != "agent":
+            own = PILOT_WORDS[method.pilot]
+            return f"{text}, under the policy's own start and schedule, and {own}"
         start = (
             "scale 1" if method.z_init == "zero" else "its policy's own start, under its schedule"
         )
@@ -72,13 +73,13 @@ class Arm:
 
     @property
     def has_policy(self) -> bool:
-        """Whether a frozen policy is needed, be it for its start alone."""
+        """Whether a frozen policy is needed, be it for a control."""
         return self.method.z_max is not None
 
     @property
     def is_agent(self) -> bool:
-        """Whether a frozen policy is at work; without actions it is a control."""
-        return self.has_policy and self.method.acts
+        """Whether a frozen policy is at work, and not a control of it."""
+        return self.has_policy and self.method.pilot == "agent"
 
     @property
     def has_own_rate(self) -> bool:

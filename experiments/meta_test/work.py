@@ -25,14 +25,12 @@ from experiments.policies import load_meant
 from experiments.records import Record
 from lr_env.action import Envelope
 from lr_env.layers import group_layers
+from lr_env.meta_test.controls import OneAction, RandomActions, Shuffled
 from lr_env.meta_test.pilots import (
     follow,
     held_rates,
     hold,
-    one_action,
-    random_actions,
     replay,
-    shuffled,
     summed_schedules,
 )
 from lr_env.meta_test.trial import Pilot, Trial, run_trial
@@ -101,9 +99,9 @@ def _arm(cell: Cell) -> tuple[StackSettings, Pilot]:
     pilots = {
         "agent": follow(policy),
         "agent_validation": follow(policy),
-        "random": random_actions(seed),
-        "one_action": one_action(policy),
-        "shuffled": shuffled(policy, seed),
+        "random": follow(RandomActions(policy, seed)),
+        "one_action": follow(OneAction(policy)),
+        "shuffled": follow(Shuffled(policy, seed)),
     }
     shown = 1.0 if arm == "agent_validation" else 0.0
     return replace(settings, envelope=policy.envelope, validation_seen=shown), pilots[arm]

@@ -1,4 +1,4 @@
-"""Who decides in a trial: a policy, nobody, or a control that tells control from luck."""
+"""Who decides in a trial: a policy (controls are some), nobody, or a fixed schedule."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from torch import Tensor
 from lr_env.layers import Layer
 from lr_env.meta_test.trial import Pilot, Trial
 from lr_env.policy import FrozenPolicy
-from lr_env.randomness import numpy_generator, torch_generator
 from lr_env.stack import Stack
 
 _PLACES = np.linspace(0.0, 1.0, 51)
@@ -30,42 +29,6 @@ def hold(stack: Stack) -> Tensor:
 def follow(policy: FrozenPolicy) -> Pilot:
     """Let the policy decide."""
     return lambda stack: policy.act(stack.observation)
-
-
-def one_action(policy: FrozenPolicy) -> Pilot:
-    """Give all layers the mean of the policy's actions."""
-
-    def act(stack: Stack) -> Tensor:
-        actions = policy.act(stack.observation)
-        return actions.mean(-1, keepdim=True).expand_as(actions)
-
-    return act
-
-
-def shuffled(policy: FrozenPolicy, seed: int) -> Pilot:
-    """Let every layer act on what another one sees: the layers rotated, by lane and for good."""
-    turns: dict[int, Tensor] = {}
-
-    def act(stack: Stack) -> Tensor:
-        layers = len(stack.layers)
-        if not turns:
-            random = numpy_generator(seed, "shuffled")
-            drawn = random.integers(min(1, layers - 1), layers, stack.num)
-            turns[0] = (torch.arange(layers) + torch.from_numpy(drawn).unsqueeze(1)) % layers
-        seen = stack.observation
-        return policy.act(seen.gather(1, turns[0].unsqueeze(-1).expand_as(seen)))
-
-    return act
-
-
-def random_actions(seed: int) -> Pilot:
-    """Draw actions uniformly."""
-    generator = torch_generator(seed, "random pilot")
-
-    def act(stack: Stack) -> Tensor:
-        return 2.0 * torch.rand(stack.num, len(stack.layers), generator=generator) - 1.0
-
-    return act
 
 
 def held_rates(log2_rates: Tensor) -> Pilot:

@@ -1,0 +1,70 @@
+"""Policies that tell control from luck: a frozen policy with something of it taken away."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from lr_env.policy import FrozenPolicy
+from lr_env.randomness import numpy_generator, torch_generator
+
+
+class Control(FrozenPolicy):
+    """A policy's weights, start, schedule and envelope, and other actions; made for one trial.
+
+    Args:
+        policy: what it is a control of.
+        seed: of what it draws.
+    """
+
+    def __init__(self, policy: FrozenPolicy, seed: int = 0) -> None:
+        super().__init__(policy.weights(), policy.card)
+        self._seed = seed
+
+
+class NoActions(Control):
+    """Changes nothing: what is left is the start and the schedule."""
+
+    def act(self, observation: Tensor) -> Tensor:
+        """Return zeros."""
+        return observation.new_zeros(observation.shape[:-1])
+
+
+class OneAction(Control):
+    """Gives all layers of a training the mean of the policy's actions."""
+
+    def act(self, observation: Tensor) -> Tensor:
+        """Return that mean for every layer."""
+        actions = super().act(observation)
+        return actions.mean(-1, keepdim=True).expand_as(actions)
+
+
+class Shuffled(Control):
+    """Lets every layer act on what another one sees: layers rotated, by training and for good."""
+
+    def __init__(self, policy: FrozenPolicy, seed: int = 0) -> None:
+        super().__init__(policy, seed)
+        self._sources: Tensor | None = None
+
+    def act(self, observation: Tensor) -> Tensor:
+        """Return the policy's actions on the rotated observations."""
+        *trainings, layers, _ = observation.shape
+        if self._sources is None:
+            random = numpy_generator(self._seed, "shuffled")
+            turns = torch.as_tensor(random.integers(min(1, layers - 1), layers, trainings))
+            self._sources = (torch.arange(layers) + turns.unsqueeze(-1)) % layers
+        sources = self._sources.to(observation.device).unsqueeze(-1)
+        return super().act(observation.gather(-2, sources.expand_as(observation)))
+
+
+class RandomActions(Control):
+    """Draws its actions uniformly."""
+
+    def __init__(self, policy: FrozenPolicy, seed: int = 0) -> None:
+        super().__init__(policy, seed)
+        self._generator = torch_generator(seed, "random pilot")
+
+    def act(self, observation: Tensor) -> Tensor:
+        """Return numbers in [-1, 1), whatever is seen."""
+        drawn = torch.rand(observation.shape[:-1], generator=self._generator)
+        return (2.0 * drawn - 1.0).to(observation)
