@@ -101,7 +101,8 @@ def protocol(summary: dict[str, Any]) -> list[str]:
         "Validation data was read at 20 fixed points and chose nothing but the steps of "
         f"ReduceLROnPlateau and the rates of tuned arms; {_who_sees_validation(summary)}.",
         "Differences have t intervals; p values are two-sided, and adjusted by Holm's method "
-        "among the baselines of an agent and metric, not over metrics.",
+        "among the baselines of an agent and metric (or time to the target), not over metrics.",
+        *_at_chance(summary),
         *_tuning(summary),
         "Seeds were fixed beforehand; nothing was stopped or repeated because of a result. "
         "The protocol is experiments/protocol.md.",
@@ -144,6 +145,17 @@ def _departures(summary: dict[str, Any]) -> list[str]:
             "against a tuned schedule, stays open here."
         )
     return lines
+
+
+def _at_chance(summary: dict[str, Any]) -> list[str]:
+    lost = [arm["label"] for arm in summary["arms"].values() if arm["at_chance"]]
+    if not lost:
+        return []
+    return [
+        "At chance means a mean test accuracy within a point of a constant guess' "
+        f"({summary['guess_accuracy']:.3f}), or below: {join(lost)}. That an agent is ahead of "
+        "such an arm is not counted as better."
+    ]
 
 
 def _tuning(summary: dict[str, Any]) -> list[str]:

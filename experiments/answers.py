@@ -80,6 +80,13 @@ def against_plan(summary: Summary) -> Answer:
     """Return every agent against the plan's own arm."""
     baselines = [name for name in BASELINES if name in summary["arms"]]
     lines = _against(summary, baselines)
+    guess = summary["guess_accuracy"]
+    lines += [
+        f"{summary['arms'][name]['label']} is at chance: a constant guess has an accuracy of "
+        f"{guess:.3f} too. Being ahead of it says nothing, and is not counted here or below."
+        for name in baselines
+        if summary["arms"][name]["at_chance"]
+    ]
     if not baselines:
         lines = [
             "The plan's baseline (adam, or trainer in recipe hf-warmup) is not among the arms."
@@ -160,8 +167,7 @@ def speed(summary: Summary) -> Answer:
         ]
         lines.append(
             f"{arm['label']}, median epochs to a validation accuracy of {target:g}: "
-            f"{format_convergence(arm['convergence'])}."
-            + (f" Of {len(rows)} baselines it is {_pace(rows)}." if rows else "")
+            f"{format_convergence(arm['convergence'])}." + (f" {_pace(rows)}" if rows else "")
         )
     known = baselines_of(summary)
     chosen = [own for own in known if own in BASELINES or summary["arms"][own]["tuned"]] or known
@@ -172,19 +178,28 @@ def speed(summary: Summary) -> Answer:
 
 
 def _pace(rows: list[dict[str, Any]]) -> str:
-    """Return `faster than 3 (2 with p below 0.05), ...`, over the seeds in which both get there."""
+    """Return `Of 5 baselines it is faster than 3 (2 with p below 0.05) ...`, over common seeds.
+
+    What is gained is counted after Holm's correction too; what is lost stands as it is.
+    """
     known = [row for row in rows if row["interval"]]
+    if not known:
+        return "There is no baseline that gets there in enough of the same seeds to compare."
     parts = []
     for word, sign in (("faster", -1), ("slower", 1)):
         own = [row for row in known if row["interval"]["mean"] * sign > 0]
         if own:
             shown = sum(row["p_value"] < 0.05 for row in own)
-            parts.append(f"{word} than {len(own)} ({shown or 'none'} with p below 0.05)")
+            held = sum(row["p_holm"] < 0.05 for row in own)
+            kept = (
+                f", {held or 'none'} after Holm's correction" if held < shown and sign < 0 else ""
+            )
+            parts.append(f"{word} than {len(own)} ({shown or 'none'} with p below 0.05{kept})")
     equal = sum(row["interval"]["mean"] == 0 for row in known)
     parts += [f"as fast as {equal}"] if equal else []
     seldom = len(rows) - len(known)
     parts += [f"not compared with {seldom}: both get there in too few seeds"] if seldom else []
-    return join(parts)
+    return f"Of {len(rows)} baselines it is {join(parts)}."
 
 
 def bad_rates(summary: Summary) -> Answer:

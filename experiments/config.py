@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -13,6 +14,7 @@ from experiments.defaults import (
     FEWEST_SEEDS,
     TARGETS,
     TEXTS,
+    TUNING_SEED,
     Recipe,
     default_arms,
     default_scale,
@@ -69,6 +71,11 @@ class EvaluateConfig:
             if seeds is not None and seeds < FEWEST_SEEDS:
                 raise InvalidArgumentError(
                     f"seeds must be at least {FEWEST_SEEDS}, not {seeds}: fewer give no interval."
+                )
+            if seeds is not None and seeds > TUNING_SEED:
+                raise InvalidArgumentError(
+                    f"seeds must be at most {TUNING_SEED}, not {seeds}: tuning trials have those "
+                    f"from {TUNING_SEED} on."
                 )
         for name in ("epochs", "batch_size", "workers"):
             value = getattr(self, name)
@@ -150,7 +157,7 @@ class EvaluateConfig:
             self.resolved_scale if self.resolved_scale != DEFAULT_SCALE else "",
             self.recipe if self.recipe != "plan" else "",
             self.stem or "",
-            Path(self.model).name if self.model else "",
+            _model_name(self.model) if self.model else "",
             f"dropout-{self.head_dropout:g}" if self.head_dropout is not None else "",
         ]
         name = "-".join(re.sub(r"[^A-Za-z0-9_.]+", "-", part).strip("-") for part in parts if part)
@@ -159,3 +166,12 @@ class EvaluateConfig:
     def to_dict(self) -> dict[str, Any]:
         """Return plain values."""
         return {**asdict(self), "out": str(self.out), "scale": self.resolved_scale}
+
+
+def _model_name(model: str) -> str:
+    """Return a name for a model: of a local folder its own and a mark of where it is."""
+    folder = Path(model)
+    if not folder.is_dir():
+        return model
+    place = folder.resolve()
+    return f"{place.name}-{hashlib.sha256(str(place).encode()).hexdigest()[:4]}"

@@ -16,6 +16,7 @@ Arms = dict[str, dict[str, Any]]
 VERDICTS = {
     "better": "better than {}", "worse": "worse than {}", "equal": "equal within a point to {}",
     "undecided": "cannot be told from {}", "not finite": "without a finite difference to {}",
+    "at chance": "no contest with {}, at chance",
 }  # fmt: skip
 MOST_NAMES = 4
 """Baselines that a sentence names one by one."""

@@ -2,7 +2,8 @@
 
 Linear warm-up over 500 steps and linear decay, AdamW with weight decay 0.01, gradients clipped at
 1, learning rate 5e-5, batch 16, one epoch. Below paper scale the warm-up is the same share of the
-steps as 500 are of the plan's. Arms of a seed share rows, initial weights, order and dropout.
+steps as 500 are of the plan's epoch in batches of that size. Arms of a seed share rows, initial
+weights, order and dropout.
 """
 
 from __future__ import annotations
@@ -24,8 +25,8 @@ from lr_env.randomness import IsolatedTorchRandomness
 from lr_env.tasks import Split, Task, make_task
 
 WARMUP_STEPS = 500
-PAPER_STEPS = math.ceil(25_000 / 16)
-"""Steps of the plan's one epoch over IMDB's 25,000 training reviews."""
+PAPER_SAMPLES = 25_000
+"""IMDB's training reviews, over which the plan's one epoch goes."""
 WEIGHT_DECAY = 0.01
 REPORTED = (
     "eval_loss", "eval_accuracy", "eval_runtime", "eval_samples_per_second",
@@ -40,11 +41,12 @@ _EVAL_BATCH = 32
 Row = dict[str, Tensor]
 
 
-def warmup_steps(scale: str, total_steps: int) -> int:
-    """Return the steps of warm-up: 500 at paper scale, the same share of fewer steps below."""
+def warmup_steps(scale: str, total_steps: int, batch_size: int) -> int:
+    """Return the steps of warm-up: 500 at paper scale, below it the same share of fewer steps."""
     if scale == "paper":
         return min(WARMUP_STEPS, total_steps)
-    return round(total_steps * WARMUP_STEPS / PAPER_STEPS)
+    plan = math.ceil(PAPER_SAMPLES / batch_size)
+    return round(total_steps * min(1.0, WARMUP_STEPS / plan))
 
 
 def run_in_trainer(spec: RunSpec, report: Report = silent) -> dict[str, Any]:
@@ -57,7 +59,7 @@ def run_in_trainer(spec: RunSpec, report: Report = silent) -> dict[str, Any]:
     task = make_task(spec.task, seed=spec.seed, **spec.task_arguments)
     with IsolatedTorchRandomness(spec.seed, "model").use():
         model = task.build_model()
-    readings, clock = Readings(task, report), Clock()
+    readings, clock = Readings(spec, task, report), Clock()
     callbacks: list[Any] = [readings]
     controller = None
     policy = load_policy(spec)
@@ -111,7 +113,7 @@ def build_trainer(
         output_dir=folder,
         learning_rate=spec.arm.lr,
         lr_scheduler_type=spec.arm.method.schedule,
-        warmup_steps=warmup_steps(spec.scale, total),
+        warmup_steps=warmup_steps(spec.scale, total, spec.batch_size),
         weight_decay=WEIGHT_DECAY,
         per_device_train_batch_size=spec.batch_size,
         per_device_eval_batch_size=_EVAL_BATCH,

@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
-from experiments.arms import Arm
+from experiments.arms import Arm, build_optimizer
+from experiments.arms.names import own_rate
 from experiments.arms.optimizers import import_library
 from experiments.config import EvaluateConfig
 from experiments.defaults import default_budget
@@ -16,6 +17,7 @@ from experiments.runs import RunSpec, fingerprint
 from experiments.surroundings import surroundings
 from lr_env.errors import InvalidArgumentError
 from lr_env.policy import FrozenPolicy
+from lr_env.randomness import IsolatedTorchRandomness
 from lr_env.tasks import SPLITS, Task, make_task
 
 
@@ -100,16 +102,27 @@ class Plan:
         return RecordFile(folder, spec.name, fingerprint(spec, self.about, self.policy, pretrained))
 
 
+def _check_fit(config: EvaluateConfig, task: Task) -> None:
+    """Refuse arms that cannot train the task's model, and a model that cannot be built."""
+    with IsolatedTorchRandomness(task.seed, "fit").use():
+        model = task.build_model()
+    if config.recipe != "plan":
+        return
+    for name in dict.fromkeys(arm.method_name for arm in config.parsed_arms):
+        build_optimizer(Arm(name, own_rate(name)), model, total_steps=2)
+
+
 def make_plan(config: EvaluateConfig) -> Plan:
     """Return the plan; whatever cannot be used is refused before any run begins.
 
     Raises:
-        LrEnvError: data, policy or arguments that cannot be used.
+        LrEnvError: data, model, policy, arms or arguments that cannot be used.
     """
     task = make_task(config.task, seed=0, **config.task_arguments)
     for arm in config.parsed_arms:
         if arm.method.package is not None:
             import_library(arm)
+    _check_fit(config, task)
     needed = any(arm.has_policy for arm in config.parsed_arms)
     plan = Plan(config, task, FrozenPolicy.load(config.policy) if needed else None)
     if plan.batch_size > task.size("train"):

@@ -23,7 +23,7 @@ from experiments.run_table import run_table
 from lr_env import files
 
 TERMINAL_WIDTH = 80
-METRIC_WIDTH = 11
+METRIC_WIDTH = 12
 """Columns of a terminal that a metric takes."""
 TEMPLATES = Path(__file__).parent / "templates"
 
@@ -69,7 +69,7 @@ def _details(summary: dict[str, Any]) -> dict[str, list[tables.Table]]:
     """Return all comparisons of every agent, by its label: metrics, then times to the target."""
     baselines, found = distinct_baselines(summary), {}
     for name, arm in agents_of(summary).items():
-        kinds = [tables.differences_table(summary, [name], baselines)]
+        kinds = [tables.differences_table(summary, [name], baselines, bootstrap=True)]
         if summary["target_accuracy"]:
             kinds.append(tables.convergence_by_agent(summary, [name], baselines))
         found[arm["label"]] = [table for table in kinds if table]

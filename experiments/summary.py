@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -27,6 +27,9 @@ from lr_env.tasks import Task
 LOWER_IS_BETTER = ("loss",)
 EQUAL_WITHIN = 0.01
 """Accuracy and its like are equal where the interval stays within a point: see protocol.md."""
+AT_CHANCE = "at chance"
+"""The verdict on an agent and a baseline that is no better than a constant guess: being ahead of it
+says nothing."""
 
 
 def summarise(arms: Sequence[Arm], records: dict[str, list[Record]], task: Task) -> dict[str, Any]:
@@ -39,21 +42,34 @@ def summarise(arms: Sequence[Arm], records: dict[str, list[Record]], task: Task)
         for name, own in records.items()
     }
     same = _same_runs(arms, records)
+    guess = task.guess_accuracy("test")
+    lost = {arm.name for arm in arms if is_at_chance(records[arm.name], guess)}
     return {
         "metrics": names,
         "lower_is_better": [name for name in names if name in LOWER_IS_BETTER],
         "target_accuracy": target,
+        "guess_accuracy": guess,
         "arms": {
             arm.name: {
                 **_arm(arm, records[arm.name], names, times[arm.name]),
                 "same_as": same.get(arm.name),
+                "at_chance": arm.name in lost,
             }
             for arm in arms
         },
-        "differences": _differences(arms, records, names, share),
+        "differences": _differences(arms, records, names, share, lost),
         "convergence": _convergence(arms, times, share) if target else [],
         "corrected_for_overlap": share is not None,
     }
+
+
+def is_at_chance(records: Sequence[Record], guess: float | None) -> bool:
+    """Return whether the mean test accuracy is within a point of a constant guess', or below."""
+    values = [record["test"].get("accuracy") for record in records]
+    known = [float(value) for value in values if value is not None]
+    if guess is None or len(known) < len(values):
+        return False
+    return sum(known) / len(known) <= guess + EQUAL_WITHIN
 
 
 def _arm(
@@ -109,17 +125,29 @@ def _convergence(
 ) -> list[dict[str, Any]]:
     """Return how every agent's times to the target compare with every baseline's."""
     twins = _twins(rivals(arms))
-    return [
-        {
-            "agent": agent.name,
-            "baseline": baseline.name,
-            "same_as": twins.get(baseline.name),
-            **compare_convergence(times[agent.name], times[baseline.name], share),
+    found: list[dict[str, Any]] = []
+    for agent in (arm for arm in arms if arm.is_agent):
+        rows = {
+            baseline.name: {
+                "agent": agent.name,
+                "baseline": baseline.name,
+                "same_as": twins.get(baseline.name),
+                **compare_convergence(times[agent.name], times[baseline.name], share),
+            }
+            for baseline in rivals(arms)
         }
-        for agent in arms
-        if agent.is_agent
-        for baseline in rivals(arms)
-    ]
+        _adjust(rows, twins)
+        found += rows.values()
+    return found
+
+
+def _adjust(rows: dict[str, dict[str, Any]], twins: dict[str, str]) -> None:
+    """Give rows, by baseline, p values adjusted for their number; twins share one."""
+    known = [row for own, row in rows.items() if row["p_value"] is not None and own not in twins]
+    for row, value in zip(known, holm([row["p_value"] for row in known]), strict=True):
+        row["p_holm"] = value
+    for own, row in rows.items():
+        row["p_holm"] = rows[twins.get(own, own)].get("p_holm")
 
 
 def rivals(arms: Sequence[Arm]) -> list[Arm]:
@@ -155,11 +183,12 @@ def _differences(
     records: dict[str, list[Record]],
     names: Sequence[str],
     share: float | None,
+    lost: Container[str],
 ) -> list[dict[str, Any]]:
     """Return every agent minus every baseline; p values adjusted within agent and metric.
 
     A tuned arm that came to another's rate has the same runs: it is adjusted with the other, and
-    `same_as` names it.
+    `same_as` names it. `lost`: arms at chance.
     """
     baselines = rivals(arms)
     twins = _twins(baselines)
@@ -167,16 +196,21 @@ def _differences(
     for agent in (arm for arm in arms if arm.is_agent):
         for name in names:
             rows = {arm.name: _difference(agent, arm, name, records, share) for arm in baselines}
-            known = [
-                row for own, row in rows.items() if row["p_value"] is not None and own not in twins
-            ]
-            for row, value in zip(known, holm([r["p_value"] for r in known]), strict=True):
-                row["p_holm"] = value
+            _adjust(rows, twins)
             for own, row in rows.items():
-                row["p_holm"] = rows[twins.get(own, own)]["p_holm"]
                 row["same_as"] = twins.get(own)
+                if own in lost and agent.name not in lost and says_nothing(row):
+                    row["verdict"] = AT_CHANCE
             found += rows.values()
     return found
+
+
+def says_nothing(row: Mapping[str, Any]) -> bool:
+    """Return whether a difference to a constant guess says nothing.
+
+    Being ahead of it in accuracy or loss does, and whatever recall and its like come to.
+    """
+    return row["verdict"] == "better" or row["metric"] not in ("accuracy", "loss")
 
 
 def _difference(

@@ -15,7 +15,7 @@ class Cell:
 
     Attributes:
         small: what stands below it, smaller, line by line.
-        kind: `better`, `worse`, `undecided` or nothing, for its colour.
+        kind: a verdict, with hyphens, or nothing, for its colour.
     """
 
     text: str
@@ -38,9 +38,12 @@ class Table:
 
 
 def differences_table(
-    summary: Summary, agents: Sequence[str], baselines: Sequence[str]
+    summary: Summary, agents: Sequence[str], baselines: Sequence[str], bootstrap: bool = False
 ) -> Table | None:
-    """Return agents minus baselines: a row for each pair, a column for each metric."""
+    """Return agents minus baselines: a row for each pair, a column for each metric.
+
+    `bootstrap`: whether the bootstrap intervals are there too.
+    """
     arms = summary["arms"]
     table = Table(("agent minus baseline", *summary["metrics"]))
     for agent in agents:
@@ -53,7 +56,7 @@ def differences_table(
                 few = {row["pairs"] for row in rows} - {summary["seeds"]}
                 over = tuple(f"over {count} seeds" for count in few)
                 name = Cell(arms[agent]["label"], (f"minus {arms[baseline]['label']}", *over))
-                table.rows.append([name, *(difference_cell(row) for row in rows)])
+                table.rows.append([name, *(difference_cell(row, bootstrap) for row in rows)])
     return table if table.rows else None
 
 
@@ -74,21 +77,24 @@ def differences_by_agent(
     return table if table.rows else None
 
 
-def difference_cell(row: dict[str, Any]) -> Cell:
+def difference_cell(row: dict[str, Any], bootstrap: bool = False) -> Cell:
     """Return a verdict with its difference, p values and the share of seeds ahead."""
-    interval = row["interval"]
-    if not interval:
+    if not row["interval"]:
         return Cell(row["verdict"])
-    mean, low, high = (f"{interval[part]:+.4f}" for part in ("mean", "low", "high"))
     return Cell(
-        f"{row['verdict']} {mean}",
+        f"{row['verdict']} {row['interval']['mean']:+.4f}",
         (
-            f"[{low}, {high}]",
+            _bounds(row["interval"]),
+            *([f"bootstrap {_bounds(row['bootstrap'])}"] if bootstrap else []),
             f"p {format_p(row['p_value'])}, Holm {format_p(row['p_holm'])}",
             f"ahead in {100 * row['probability_of_improvement']:.0f} %",
         ),
-        row["verdict"],
+        row["verdict"].replace(" ", "-"),
     )
+
+
+def _bounds(interval: dict[str, float]) -> str:
+    return f"[{interval['low']:+.4f}, {interval['high']:+.4f}]"
 
 
 def convergence_by_agent(
@@ -125,7 +131,7 @@ def _speed_up(row: dict[str, Any]) -> Cell:
     gap = () if interval is None else (
         f"{interval['mean']:+.2f} epochs",
         f"[{interval['low']:+.2f}, {interval['high']:+.2f}]",
-        f"p {format_p(row['p_value'])}",
+        f"p {format_p(row['p_value'])}, Holm {format_p(row['p_holm'])}",
     )  # fmt: skip
     return Cell("-" if row["speedup"] is None else f"x{row['speedup']:.2f}", (*gap, seeds))
 
@@ -139,6 +145,7 @@ def arms_table(summary: Summary) -> Table:
         arm = own[name]
         again = [other["label"] for other in summary["arms"].values() if other["same_as"] == name]
         notes = [] if arm["runs"] == summary["seeds"] else [f"{arm['runs']} seeds"]
+        notes += ["at chance"] if arm["at_chance"] else []
         notes += [f"also those of {label}" for label in again]
         row = [Cell(arm["label"], tuple(notes), "agent" if arm["is_agent"] else "")]
         row += [_interval_cell(arm["test"][metric]) for metric in metrics]

@@ -7,12 +7,14 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from torch import nn
 from transformers import TrainerCallback
 
 from experiments.arms import Arm
 from experiments.arms.agent import Clock
+from experiments.effort import Effort
 from experiments.engines import Report
-from experiments.runs import finite, reading_steps
+from experiments.runs import RunSpec, finite, reading_steps
 from lr_env.controllable import bare_optimizer
 from lr_env.integrations.transformers import LossTap, LRControllerCallback
 from lr_env.policy import FrozenPolicy
@@ -35,10 +37,10 @@ class Readings(TrainerCallback):  # type: ignore[misc]
         seconds: spent on readings.
     """
 
-    def __init__(self, task: Task, report: Report) -> None:
+    def __init__(self, spec: RunSpec, task: Task, report: Report) -> None:
         self.points: list[dict[str, float | None]] = []
         self.seconds = 0.0
-        self._task = task
+        self._spec, self._task = spec, task
         self._report = report
         self._losses: list[float] = []
         self._tap: LossTap | None = None
@@ -47,6 +49,7 @@ class Readings(TrainerCallback):  # type: ignore[misc]
         """Start to listen to the model."""
         self._tap = LossTap(given["model"])
         self._steps = reading_steps(state.max_steps)
+        self._effort = Effort.of(self._spec, self._task, state.max_steps)
 
     def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **given: Any) -> None:
         """Note the step's loss before anything is made of it."""
@@ -59,13 +62,15 @@ class Readings(TrainerCallback):  # type: ignore[misc]
 
     def on_step_end(self, args: Any, state: Any, control: Any, **given: Any) -> None:
         """Read the validation data if it is time to."""
-        self._report(state.global_step / state.max_steps)
-        if state.global_step not in self._steps:
-            return
+        if state.global_step in self._steps:
+            self._read(state, given["model"])
+        self._report(self._effort.share(state.global_step, len(self.points)))
+
+    def _read(self, state: Any, model: nn.Module) -> None:
         started = time.perf_counter()
         train = sum(self._losses) / len(self._losses)
         self._losses.clear()
-        metrics = self._task.metrics(given["model"], "validation")
+        metrics = self._task.metrics(model, "validation")
         scores = {name: finite(value) for name, value in metrics.items()}
         self.points.append({"epochs": float(state.epoch), "train_loss": finite(train), **scores})
         self.seconds += time.perf_counter() - started

@@ -16,6 +16,7 @@ from experiments.arms.agent import Agent, build_agent
 from experiments.arms.optimizers import judged_weights, training_mode
 from experiments.arms.schedulers import Scheduler
 from experiments.devices import seeded
+from experiments.effort import Effort
 from experiments.engines import Report, silent
 from experiments.runs import RunSpec, finite, load_policy, rates_of, reading_steps
 from lr_env.randomness import IsolatedTorchRandomness, torch_generator
@@ -52,7 +53,7 @@ def run(spec: RunSpec, report: Report = silent) -> dict[str, Any]:
     data is read at 20 fixed points; test data once, at the end of the budget, whatever came of
     the run. A loss that is not finite ends the training and is recorded as divergence.
 
-    `report` is told the share of steps done.
+    `report` is told the share of the run that is done.
     """
     training = _prepare(spec)
     with seeded(spec.seed, "training", spec.device):
@@ -101,6 +102,7 @@ def _train(training: Training, report: Report) -> int | None:
     """Train to the end; return the step at which the loss stopped being finite, if it did."""
     task, spec = training.task, training.spec
     readings = reading_steps(training.total_steps)
+    effort = Effort.of(spec, task, training.total_steps)
     order = torch_generator(spec.seed, "batches")
     training.model.train()
     training_mode(training.optimizer)
@@ -111,11 +113,11 @@ def _train(training: Training, report: Report) -> int | None:
                 training.seconds += time.perf_counter() - started
                 return step
             step += 1
-            report(step / training.total_steps)
             if step in readings:
                 training.seconds += time.perf_counter() - started
                 _read(training, step / training.steps_per_epoch)
                 started = time.perf_counter()
+            report(effort.share(step, len(training.points)))
     training.seconds += time.perf_counter() - started
     return None
 

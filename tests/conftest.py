@@ -55,7 +55,7 @@ def own_data_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="session")
 def data_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Tiny data sets cifar10, imdb and sst2, in the folder's layout of LR_ENV_DATA."""
+    """Tiny data sets titanic, cifar10, imdb and sst2, in the folder's layout of LR_ENV_DATA."""
     from tests.hub import write_all
 
     return write_all(tmp_path_factory.mktemp("data"))

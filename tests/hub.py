@@ -10,6 +10,7 @@ from typing import Any
 
 import datasets
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -85,8 +86,33 @@ def write_sst2(folder: Path) -> None:
     write_texts(folder / "data", "sentence", splits, names)
 
 
+def passengers(count: int = 60) -> pd.DataFrame:
+    """Return passengers as Kaggle's training file has them."""
+    random = np.random.default_rng(0)
+    return pd.DataFrame({
+        "PassengerId": np.arange(count),
+        "Survived": random.integers(0, 2, count),
+        "Pclass": random.integers(1, 4, count),
+        "Name": [f"Doe, {title}. J." for title in random.choice(["Mr", "Mrs", "Dr"], count)],
+        "Sex": random.choice(["male", "female"], count),
+        "Age": np.where(random.random(count) < 0.2, np.nan, random.uniform(1, 70, count)),
+        "SibSp": random.integers(0, 3, count),
+        "Parch": random.integers(0, 3, count),
+        "Ticket": "A1",
+        "Fare": random.uniform(5, 100, count),
+        "Cabin": np.where(random.random(count) < 0.7, None, "C85"),
+        "Embarked": np.where(random.random(count) < 0.1, None, "S"),
+    })  # fmt: skip
+
+
+def write_titanic(folder: Path) -> None:
+    (folder / "data").mkdir(parents=True)
+    passengers().to_parquet(folder / "data" / "train-00000-of-00001.parquet")
+
+
 def write_all(root: Path) -> Path:
-    """Write cifar10, imdb and sst2 into `root`, as LR_ENV_DATA wants them."""
+    """Write titanic, cifar10, imdb and sst2 into `root`, as LR_ENV_DATA wants them."""
+    write_titanic(root / "titanic")
     write_cifar10(root / "cifar10")
     write_imdb(root / "imdb")
     write_sst2(root / "sst2")

@@ -98,3 +98,55 @@ def test_what_it_did_to_the_layers(policy: FrozenPolicy) -> None:
     assert "2 decisions over 2 layers" in line
     assert "begins at 0.01, is highest with 0.01 after 0% of the steps and ends at 0.0001" in line
     assert "at most a factor of 10 apart" in line
+
+
+def lost(arm: str, seed: int) -> Record:
+    """A baseline that guesses one class throughout, and an agent that does not."""
+    if arm.startswith("agent"):
+        return record(arm, seed, 0.8 + 0.01 * (seed % 3), 0.4, 4)
+    return record(arm, seed, 0.3, 0.7 + 0.01 * seed, 99)
+
+
+def test_ahead_of_a_constant_guess_is_not_counted(policy: FrozenPolicy, tmp_path: Path) -> None:
+    summary, records = make(policy, lost)
+    assert summary["arms"]["adam"]["at_chance"]
+    assert not summary["arms"]["agent"]["at_chance"]
+    by_metric = {row["metric"]: row["verdict"] for row in summary["differences"]}
+    assert by_metric == {"accuracy": "at chance", "loss": "at chance", "f1": "at chance"}
+    plan = asked(summary, records)["Does the frozen agent beat the plan's baseline?"]
+    assert plan.lines[0] == (
+        "Frozen agent, test accuracy, loss and f1: no contest with Adam, fixed, at chance."
+    )
+    assert "is at chance: a constant guess has" in plan.lines[1]
+    write_report(tmp_path, summary, records)
+    assert (
+        "At chance means a mean test accuracy within a point"
+        in (tmp_path / "report.md").read_text()
+    )
+
+
+def test_behind_a_constant_guess_is_a_loss_and_so_is_an_agent_at_chance(
+    policy: FrozenPolicy,
+) -> None:
+    def worse(arm: str, seed: int) -> Record:
+        agent = arm == "agent"
+        return record(arm, seed, 0.2 if agent else 0.3, 0.7 + agent * (1 + 0.01 * seed), 99)
+
+    summary, _ = make(policy, worse)
+    assert summary["arms"]["agent"]["at_chance"]
+    by_metric = {row["metric"]: row["verdict"] for row in summary["differences"]}
+    assert by_metric["loss"] == "worse"
+    assert "at chance" not in by_metric.values()
+
+
+def test_times_to_the_target_are_corrected_for_their_number(policy: FrozenPolicy) -> None:
+    def sooner(arm: str, seed: int) -> Record:
+        return record(arm, seed, 0.8, 0.4, 4 if arm == "agent" else 6 + seed % 3)
+
+    summary, records = make(policy, sooner, "adam adam-cosine adam-linear adam-wsd agent")
+    for row in summary["convergence"]:
+        assert row["p_holm"] == pytest.approx(4 * row["p_value"])
+    (line,) = asked(summary, records)["How much faster does it reach the target?"].lines
+    p_value = summary["convergence"][0]["p_value"]
+    assert p_value < 0.05 < 4 * p_value
+    assert "faster than 4 (4 with p below 0.05, none after Holm's correction)" in line

@@ -127,6 +127,8 @@ def mistake(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
         ("--policy no-such-policy", "Unknown policy"),
         ("--seeds 2", "seeds must be at least 3, not 2: fewer give no interval"),
         ("--seeds 0", "seeds must be at least 3"),
+        ("--arms adam adam-cosine:1001", "seeds must be at most 1000, not 1001"),
+        ("--arms adam adam-layerwise", "leave arm adam-layerwise out"),
         ("--seeds three", "--seeds: no type matching"),
         ("--epochs -1", "epochs must be above zero"),
         ("--workers 0", "workers must be above zero"),

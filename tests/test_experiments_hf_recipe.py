@@ -41,10 +41,11 @@ def spec(arm: str, data_root: Path, encoder: Path, policy: str | None = None) ->
 
 
 def test_warm_up_is_500_steps_of_the_plan_and_their_share_below() -> None:
-    assert warmup_steps("paper", 1563) == 500
-    assert warmup_steps("quick", 1563) == 500
-    assert warmup_steps("quick", 125) == 40
-    assert warmup_steps("paper", 100) == 100
+    assert warmup_steps("paper", 1563, 16) == 500
+    assert warmup_steps("quick", 1563, 16) == 500
+    assert warmup_steps("quick", 125, 16) == 40
+    assert warmup_steps("quick", 782, 32) == 500
+    assert warmup_steps("paper", 100, 16) == 100
 
 
 def test_rows_are_the_task_s_without_padding(data_root: Path, encoder: Path) -> None:
@@ -116,7 +117,10 @@ def test_the_command_line_from_end_to_end(
     assert done.returncode == 0, done.stderr
     assert "Scale smoke, recipe hf-warmup: 1 epochs, batch 8, 3 paired seeds" in done.stdout
     (folder,) = tmp_path.iterdir()
-    assert folder.name == "imdb-smoke-hf-warmup-tiny-bert"
+    assert folder.name.startswith("imdb-smoke-hf-warmup-tiny-bert-")
     summary = json.loads((folder / "summary.json").read_text())
     assert set(summary["arms"]["trainer"]["trainer"]) == set(REPORTED)
-    assert "accuracy 0.856 and loss 0.432" in (folder / "report.md").read_text()
+    report = (folder / "report.md").read_text()
+    assert "accuracy 0.856 and loss 0.432" in report
+    assert "500 steps of linear warm-up at paper scale" in report
+    assert "over a tenth of the steps" not in report

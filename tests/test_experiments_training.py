@@ -12,6 +12,7 @@ from torch import nn
 
 from experiments.arms import METHODS, parse_arms
 from experiments.arms.optimizers import build_optimizer, judged_weights, training_mode
+from experiments.effort import TRAINED
 from experiments.runs import POINTS, RunSpec
 from experiments.training import run
 from lr_env.action import DISCRETE_ACTIONS
@@ -212,7 +213,14 @@ def test_a_trial_never_reads_test_data(policy: str) -> None:
 def test_a_run_tells_how_far_it_is(policy: str) -> None:
     shares: list[float] = []
     run(spec("adam", policy), shares.append)
-    assert shares == pytest.approx([step / 40 for step in range(1, 41)])
+    assert len(shares) == 40
+    assert shares == sorted(shares)
+    # Steps and readings are not all: what is left is the test's.
+    task = ToyTask()
+    looked = POINTS * task.size("validation")
+    whole = 40 * 16 * TRAINED + looked + task.size("test")
+    assert shares[-1] == pytest.approx(1.0 - task.size("test") / whole)
+    assert shares[0] == pytest.approx(16 * TRAINED / whole)
 
 
 def test_the_controller_s_time_is_part_of_the_training_s(policy: str) -> None:

@@ -120,7 +120,7 @@ def test_defaults(task: str, scale: Any, seeds: int, arms: int) -> None:
         ({}, "imdb"),
         ({"scale": "paper"}, "imdb-paper"),
         ({"scale": "quick"}, "imdb"),
-        ({"model": "/some/tiny bert/"}, "imdb-tiny-bert"),
+        ({"model": "org/tiny bert"}, "imdb-org-tiny-bert"),
         ({"scale": "smoke", "recipe": "hf-warmup"}, "imdb-smoke-hf-warmup"),
         ({"head_dropout": 0.3}, "imdb-dropout-0.3"),
     ],
@@ -130,6 +130,15 @@ def test_what_must_not_mix_lies_apart(
 ) -> None:
     monkeypatch.setattr("experiments.config.device_here", lambda: "cpu")
     assert EvaluateConfig(task="imdb", **changes).folder == Path("runs/eval") / folder
+
+
+def test_models_of_one_name_lie_apart(tmp_path: Path) -> None:
+    places = [tmp_path / "one" / "bert", tmp_path / "two" / "bert"]
+    for place in places:
+        place.mkdir(parents=True)
+    names = [EvaluateConfig(task="imdb", model=str(place)).folder.name for place in places]
+    assert all(name.startswith("imdb-bert-") for name in names)
+    assert len(set(names)) == 2
 
 
 def test_a_gpu_makes_the_plan_in_full_the_default(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,27 +19,7 @@ from lr_env.tasks import SCALES, make_task
 from lr_env.tasks.tensor_task import predict
 from lr_env.tasks.titanic import CATEGORIES, COLUMNS, NUMBERS, encode
 from lr_env.testing import check_task
-
-ROWS = 60
-
-
-def _table() -> pd.DataFrame:
-    random = np.random.default_rng(0)
-    return pd.DataFrame({
-        "PassengerId": np.arange(ROWS),
-        "Survived": random.integers(0, 2, ROWS),
-        "Pclass": random.integers(1, 4, ROWS),
-        "Name": [f"Doe, {title}. J." for title in random.choice(["Mr", "Mrs", "Dr"], ROWS)],
-        "Sex": random.choice(["male", "female"], ROWS),
-        "Age": np.where(random.random(ROWS) < 0.2, np.nan, random.uniform(1, 70, ROWS)),
-        "SibSp": random.integers(0, 3, ROWS),
-        "Parch": random.integers(0, 3, ROWS),
-        "Ticket": "A1",
-        "Fare": random.uniform(5, 100, ROWS),
-        "Cabin": np.where(random.random(ROWS) < 0.7, None, "C85"),
-        "Embarked": np.where(random.random(ROWS) < 0.1, None, "S"),
-    })  # fmt: skip
-
+from tests.hub import passengers
 
 pytestmark = pytest.mark.usefixtures("own_data_cache")
 
@@ -47,7 +27,7 @@ pytestmark = pytest.mark.usefixtures("own_data_cache")
 @pytest.fixture
 def csv(tmp_path: Path) -> Path:
     path = tmp_path / "passengers.csv"
-    _table().to_csv(path, index=False)
+    passengers().to_csv(path, index=False)
     return path
 
 
@@ -117,7 +97,7 @@ def test_scales_differ_in_epochs_alone(csv: Path) -> None:
         "smoke": 3, "quick": 50, "paper": 50,
     }  # fmt: skip
     assert make_task("titanic", data=csv).describe() == tasks["quick"].describe()
-    assert tasks["paper"].describe()["rows"]["train"] == f"36 of {ROWS} in train"
+    assert tasks["paper"].describe()["rows"]["train"] == "36 of 60 in train"
     inputs = [own.tensors("train")[0] for own in tasks.values()]
     assert all(torch.equal(inputs[0], own) for own in inputs)
 
@@ -137,7 +117,7 @@ def test_scales_differ_in_epochs_alone(csv: Path) -> None:
 def test_strange_columns_are_one_sentence(
     csv: Path, column: str, values: object, words: str
 ) -> None:
-    _table().assign(**{column: values}).to_csv(csv, index=False)
+    passengers().assign(**{column: values}).to_csv(csv, index=False)
     with pytest.raises(DataError) as caught:
         make_task("titanic", data=csv)
     assert words in str(caught.value)
@@ -146,14 +126,14 @@ def test_strange_columns_are_one_sentence(
 
 @pytest.mark.parametrize("column", COLUMNS)
 def test_missing_columns_are_one_sentence(csv: Path, column: str) -> None:
-    _table().drop(columns=column).to_csv(csv, index=False)
+    passengers().drop(columns=column).to_csv(csv, index=False)
     with pytest.raises(DataError, match=f"lacks the column '{column}'") as caught:
         make_task("titanic", data=csv)
     _assert_one_sentence_with_all_ways(str(caught.value))
 
 
 def test_a_table_without_rows_is_one_sentence(csv: Path) -> None:
-    _table().head(0).to_csv(csv, index=False)
+    passengers().head(0).to_csv(csv, index=False)
     with pytest.raises(DataError) as caught:
         make_task("titanic", data=csv)
     _assert_one_sentence_with_all_ways(str(caught.value))
@@ -164,7 +144,7 @@ def test_a_table_without_rows_is_one_sentence(csv: Path) -> None:
 def test_truncated_files_are_one_sentence(csv: Path, suffix: str, left: int) -> None:
     path = csv.with_suffix(suffix)
     if suffix == ".parquet":
-        _table().to_parquet(path)
+        passengers().to_parquet(path)
     path.write_bytes(path.read_bytes()[:left])
     with pytest.raises(DataError) as caught:
         make_task("titanic", data=path)

@@ -54,6 +54,12 @@ class Method:
     pilot: Pilot = "agent"
     sees_validation: bool = False
 
+    @property
+    def schedule_words(self) -> str:
+        """What the schedule does, in words."""
+        trainer = self.recipe == "hf-warmup" and self.schedule == "linear"
+        return TRAINER_LINEAR_WORDS if trainer else SCHEDULE_WORDS[self.schedule]
+
     def to_dict(self) -> dict[str, Any]:
         """Return what decides runs; fields that came later are left out where they change none."""
         values = asdict(self)
@@ -127,6 +133,10 @@ OPTIMIZER_WORDS: dict[OptimizerName, str] = {
     f"{HYPERGRADIENT_LR:g}",
     "trainer": "the Trainer's AdamW, weight decay 0.01, gradients clipped at 1",
 }
+TRAINER_LINEAR_WORDS = (
+    "500 steps of linear warm-up at paper scale, the same share of fewer steps below it, linear "
+    "decay to zero"
+)
 PILOT_WORDS: dict[Pilot, str] = {
     "nobody": "no actions",
     "one-action": "the mean of the policy's actions for all layers",

@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass, replace
 
 from experiments.arms.lr_star import lr_star
-from experiments.arms.methods import METHODS, OPTIMIZER_WORDS, PILOT_WORDS, SCHEDULE_WORDS, Method
+from experiments.arms.methods import METHODS, OPTIMIZER_WORDS, PILOT_WORDS, Method
 from lr_env.errors import InvalidArgumentError, UnknownNameError
 
 HIGHEST_LR = 1000.0
@@ -54,7 +54,7 @@ class Arm:
         """What exactly the arm does."""
         method = self.method
         text = f"{OPTIMIZER_WORDS[method.optimizer]}, base rate {self.lr:g}{self._source()}"
-        text += f", {SCHEDULE_WORDS[method.schedule]}"
+        text += f", {method.schedule_words}"
         if method.layer_decay is not None:
             text += f", times {method.layer_decay:g} from each transformer layer to the one below"
         if method.z_max is None:

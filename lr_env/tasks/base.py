@@ -77,6 +77,10 @@ class Task(ABC):
         """Return whether that parameter starts from pretrained weights."""
         return False
 
+    def guess_accuracy(self, split: Split) -> float | None:
+        """Return the accuracy of always guessing the commonest class; None without classes."""
+        return None
+
     def describe(self) -> dict[str, Any]:
         """Return what a record should say of the instance: sizes, hashes, sources."""
         return {

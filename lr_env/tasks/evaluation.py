@@ -43,6 +43,11 @@ def accuracy(logits: Tensor, targets: Tensor) -> float:
     return float((logits.argmax(-1) == targets).double().mean())
 
 
+def commonest_share(labels: Tensor) -> float:
+    """Return the share of the commonest class in `labels` `[n]`: a constant guess' accuracy."""
+    return float(labels.bincount().max()) / len(labels)
+
+
 def _moved(batch: Any, device: torch.device) -> Any:
     if isinstance(batch, Tensor):
         return batch.to(device, non_blocking=True)

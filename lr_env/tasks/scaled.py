@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from lr_env.tasks.base import Split, Task
 from lr_env.tasks.cache import Entry
-from lr_env.tasks.evaluation import accuracy, eval_mode, on_device_of
+from lr_env.tasks.evaluation import accuracy, commonest_share, eval_mode, on_device_of
 from lr_env.tasks.scales import Recipe, Scale, recipe_at
 from lr_env.tasks.stored import read_part, source_label, stored_rows
 from lr_env.tasks.subsets import PARTS, Part, draw_rows
@@ -91,6 +91,10 @@ class ScaledTask(Task):
     def size(self, split: Split) -> int:
         """Return the number of samples in `split`."""
         return len(self._labels[split])
+
+    def guess_accuracy(self, split: Split) -> float:
+        """Return the share of the commonest class in `split`."""
+        return commonest_share(self._labels[split])
 
     def batches(
         self, split: Split, batch_size: int, generator: torch.Generator | None = None

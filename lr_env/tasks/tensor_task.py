@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from lr_env.errors import DataError
 from lr_env.tasks.base import SPLITS, Split, Task
-from lr_env.tasks.evaluation import accuracy, eval_mode, on_device_of
+from lr_env.tasks.evaluation import accuracy, commonest_share, eval_mode, on_device_of
 
 _EVAL_BATCH = 1024
 
@@ -60,6 +60,10 @@ class TensorTask(Task):
     def size(self, split: Split) -> int:
         """Return the number of samples in `split`."""
         return len(self._splits[split][1])
+
+    def guess_accuracy(self, split: Split) -> float:
+        """Return the share of the commonest class in `split`."""
+        return commonest_share(self._splits[split][1])
 
     def batches(
         self, split: Split, batch_size: int, generator: torch.Generator | None = None
