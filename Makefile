@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 
 # Taken literally ($ and quotes too) and handed to the commands through the environment, so that
 # the shell never parses what the user wrote.
-GIVEN := ALGO STEPS MINUTES SEED RESUME OUT NAME PRESET TASK SCALE SEEDS POLICY ARMS MODEL STEM RECIPE ENGINE ENTRIES PYTHON HOLD
+GIVEN := ALGO STEPS MINUTES SEED RESUME OUT NAME PRESET TASK SCALE SEEDS POLICY ARMS MODEL STEM HEAD_DROPOUT RECIPE ENGINE ENTRIES PYTHON HOLD
 $(foreach name,$(GIVEN),$(eval override $(name) := $$(value $(name))))
 export $(GIVEN)
 
@@ -50,10 +50,11 @@ train-agent: $(STAMP) ## Meta-train an agent and export its frozen policy [ALGO=
 	  $(call option,--resume,RESUME) $(call option,--out,OUT) $(call option,--name,NAME) \
 	  $(call option,--preset,PRESET)
 
-eval: $(STAMP) ## Compare the frozen agent with baselines [TASK= SCALE= SEEDS= POLICY= ARMS= MODEL= STEM= RECIPE= ENGINE=]
+eval: $(STAMP) ## Compare the frozen agent with baselines [TASK= SCALE= SEEDS= POLICY= ARMS= MODEL= STEM= HEAD_DROPOUT= RECIPE= ENGINE=]
 	@$(PY) -m experiments.evaluate $(call option,--task,TASK) $(call option,--scale,SCALE) \
 	  $(call option,--seeds,SEEDS) $(call option,--policy,POLICY) $(call option,--arms,ARMS) \
-	  $(call option,--model,MODEL) $(call option,--stem,STEM) $(call option,--recipe,RECIPE) \
+	  $(call option,--model,MODEL) $(call option,--stem,STEM) \
+	  $(call option,--head-dropout,HEAD_DROPOUT) $(call option,--recipe,RECIPE) \
 	  $(call option,--engine,ENGINE)
 
 meta-test: $(STAMP) ## Evaluate policies outside their meta-training family, with controls [POLICY= ENTRIES= SEEDS= ENGINE=]

@@ -90,10 +90,10 @@ def test_every_target_can_be_planned(target: str, checkout: Path) -> None:
         ),
         (
             ["eval", "TASK=imdb", "SCALE=paper", "MODEL=/some/where else", "STEM=cifar",
-             "RECIPE=hf-warmup", "ENGINE=ray"],
+             "HEAD_DROPOUT=0.3", "RECIPE=hf-warmup", "ENGINE=ray"],
             ["-m", "experiments.evaluate", "--task", "imdb", "--scale", "paper",
-             "--model", "/some/where else", "--stem", "cifar", "--recipe", "hf-warmup",
-             "--engine", "ray"],
+             "--model", "/some/where else", "--stem", "cifar", "--head-dropout", "0.3",
+             "--recipe", "hf-warmup", "--engine", "ray"],
         ),
         (["test"], ["-m", "pytest", "-n", "auto", "--dist", "worksteal"]),
         (["test-slow"], ["-m", "pytest", "-m", "slow"]),

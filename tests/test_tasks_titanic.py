@@ -1,5 +1,6 @@
 """Titanic: encoding fitted on the training rows alone, metrics, and data that is not there."""
 
+import logging
 import shutil
 import time
 from functools import partial
@@ -141,14 +142,20 @@ def test_a_table_without_rows_is_one_sentence(csv: Path) -> None:
 
 @pytest.mark.parametrize("suffix", [".csv", ".parquet"])
 @pytest.mark.parametrize("left", [0, 200])
-def test_truncated_files_are_one_sentence(csv: Path, suffix: str, left: int) -> None:
+def test_truncated_files_are_one_sentence(
+    csv: Path, suffix: str, left: int, caplog: pytest.LogCaptureFixture
+) -> None:
     path = csv.with_suffix(suffix)
     if suffix == ".parquet":
         passengers().to_parquet(path)
     path.write_bytes(path.read_bytes()[:left])
+    # It hands nothing on to the root's handlers.
+    logging.getLogger("datasets").addHandler(caplog.handler)
     with pytest.raises(DataError) as caught:
         make_task("titanic", data=path)
+    logging.getLogger("datasets").removeHandler(caplog.handler)
     _assert_one_sentence_with_all_ways(str(caught.value))
+    assert caplog.records == []
 
 
 def test_no_data_and_no_hub_is_one_sentence_within_seconds() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 from collections.abc import Iterator
@@ -54,13 +55,14 @@ def load_splits(name: str, hub: str, data: str | Path | None = None) -> Any:
         raise missing_package("datasets") from error
     datasets.disable_progress_bars()
     try:
-        if Path(source).is_file():
-            kind = "csv" if source.endswith(".csv") else "parquet"
-            return datasets.load_dataset(kind, data_files={"train": source})
-        if Path(source).exists() or hub_answers(source, "dataset"):
-            return datasets.load_dataset(source)
-        with _offline():
-            return datasets.load_dataset(source)
+        with _quiet():
+            if Path(source).is_file():
+                kind = "csv" if source.endswith(".csv") else "parquet"
+                return datasets.load_dataset(kind, data_files={"train": source})
+            if Path(source).exists() or hub_answers(source, "dataset"):
+                return datasets.load_dataset(source)
+            with _offline():
+                return datasets.load_dataset(source)
     except Exception as error:
         # Libraries below raise dozens of types here; the user can do the same about all of them.
         why = str(error).strip().splitlines()
@@ -117,6 +119,19 @@ def missing_package(package: str) -> DataError:
     return DataError(
         f"This task needs {package}, which is not installed: pip install 'lr-env[tasks]'."
     )
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep `datasets` from logging what goes wrong: the error that is raised says it."""
+    from datasets.utils import logging as own
+
+    before = own.get_verbosity()
+    own.set_verbosity(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        own.set_verbosity(before)
 
 
 @contextmanager
