@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,6 +19,8 @@ from experiments.config import EvaluateConfig
 from experiments.engines.ray import RayEngine
 from experiments.plan import make_plan
 from experiments.training import run
+from tests.hub import passengers
+from tests.toys import make_policy
 
 ROOT = Path(__file__).parent.parent
 TIMES = ("seconds", "samples_per_second", "controller_seconds")
@@ -27,9 +30,11 @@ pytest.importorskip("ray")
 needs_proc = pytest.mark.skipif(not Path("/proc").is_dir(), reason="looks for processes in /proc")
 
 
-def evaluate(out: Path, *arguments: str, **environment: str) -> subprocess.Popen[str]:
+def evaluate(
+    out: Path, *arguments: str, task: str = "wine", **environment: str
+) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-m", "experiments.evaluate", "--task", "wine", "--out", str(out),
+        [sys.executable, "-m", "experiments.evaluate", "--task", task, "--out", str(out),
          *arguments],
         cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         env={**os.environ, "COLUMNS": "80", **environment},
@@ -70,10 +75,12 @@ def test_ray_s_records_are_those_of_this_process(tmp_path: Path) -> None:
     assert stored(tmp_path) == own
 
 
-def refused(process: subprocess.Popen[str]) -> str:
+def refused(process: subprocess.Popen[str], alone: bool = False) -> str:
     _, errors = process.communicate(timeout=200)
     assert process.returncode == 2
-    return errors.strip().splitlines()[-1].removeprefix("python -m experiments.evaluate: ")
+    lines = errors.strip().splitlines()
+    assert len(lines) == 1 or not alone, errors
+    return lines[-1].removeprefix("python -m experiments.evaluate: ")
 
 
 def test_a_cluster_that_is_not_there_is_one_sentence(tmp_path: Path) -> None:
@@ -83,12 +90,23 @@ def test_a_cluster_that_is_not_there_is_one_sentence(tmp_path: Path) -> None:
     assert "correct RAY_ADDRESS or unset it" in line
 
 
-@pytest.mark.slow
+@pytest.mark.parametrize("engine", ["local", pytest.param("ray", marks=pytest.mark.slow)])
 @pytest.mark.timeout(600)
-def test_an_error_in_a_ray_worker_is_its_own_sentence(tmp_path: Path) -> None:
-    process = evaluate(tmp_path, "--engine", "ray", "--arms", "adam adam-layerwise", "--seeds", "3")
-    line = refused(process)
-    assert line.startswith("Layer-wise decay is for transformers, and this task's model has no ")
+def test_an_error_in_a_worker_is_its_own_sentence(engine: str, tmp_path: Path) -> None:
+    make_policy().save(tmp_path / "policy")
+    # Data that is read by a library with locks of its own.
+    passengers().to_csv(tmp_path / "passengers.csv")
+    process = evaluate(
+        tmp_path, "--engine", engine, "--arms", "agent", "--seeds", "3", "--workers", "2",
+        "--epochs", "1000", "--policy", str(tmp_path / "policy"), "--data",
+        str(tmp_path / "passengers.csv"), task="titanic", PYTHONUNBUFFERED="1",
+    )  # fmt: skip
+    assert process.stdout is not None
+    while "done before" not in process.stdout.readline():
+        assert process.poll() is None
+    shutil.rmtree(tmp_path / "policy")
+    line = refused(process, alone=engine == "local")
+    assert line.startswith("Unknown policy (neither shipped nor a folder)")
 
 
 @pytest.mark.slow

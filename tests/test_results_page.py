@@ -73,12 +73,16 @@ COMPARED = {
     "the recipe, best of nine rates": "adam-cosine@best",
     "Adam, fixed, best of nine rates": "adam@best",
     "Schedule-Free AdamW, its own rate": "schedule-free",
+    "Schedule-Free AdamW, best of nine rates": "schedule-free@best",
     "Prodigy": "prodigy",
     "control: the agent's start and schedule, no actions": "start",
-    "control: cosine from lr\\*": "lr-star",
+    "control: its mean action for all layers": "one-action",
+    "control: cosine from lr\\*; on text that of fine-tuning": "lr-star",
     "agent around the recipe, minus the recipe": "adam-cosine",
 }
-ON_TEXT = {"adam-cosine": LINEAR, "adam-cosine@best": "adam-linear@best"}
+ON_TEXT = {
+    "adam-cosine": LINEAR, "adam-cosine@best": "adam-linear@best", "lr-star": "lr-star-finetuning",
+}  # fmt: skip
 COLUMNS = ("digits", "titanic-paper", "cifar10", "sst2", "imdb")
 
 
@@ -92,7 +96,10 @@ def verdict(task: str, agent: str, baseline: str) -> str:
         return "-"
     (row,) = found
     ahead = "**better**" if row["p_holm"] < 0.05 else "ahead"
-    words = {"better": ahead, "worse": "**worse**", "equal": "equal", "undecided": "open"}
+    words = {
+        "better": ahead, "worse": "**worse**", "equal": "equal", "undecided": "open",
+        "at chance": "(at chance)",
+    }  # fmt: skip
     mean, low, high = (f"{row['interval'][part]:+.3f}" for part in ("mean", "low", "high"))
     return f"{words[row['verdict']]} {mean} [{low}, {high}]"
 

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from multiprocessing import connection
 
 import torch
+from tqdm import tqdm
 
 
 @contextmanager
@@ -29,6 +30,8 @@ def deaf_children() -> Iterator[None]:
 def prepare_worker() -> None:
     """Prepare a worker process: one thread, and no life without its parent."""
     torch.set_num_threads(1)
+    # Its own lock is a semaphore of the system's, which a terminated worker would leave behind.
+    tqdm.set_lock(threading.RLock())
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 
