@@ -80,7 +80,8 @@ def policy_sentences(summary: dict[str, Any]) -> list[str]:
 def scale_sentence(summary: dict[str, Any]) -> str:
     """Return scale, budget, device and rows in one sentence, which stands in every output."""
     task = summary["task"]
-    budget = f"{task['epochs']} epochs, batch {task['batch_size']}"
+    plural = "" if task["epochs"] == 1 else "s"
+    budget = f"{task['epochs']} epoch{plural}, batch {task['batch_size']}"
     if isinstance(task.get("rows"), dict):
         rows = ", ".join(f"{split} {said}" for split, said in task["rows"].items())
     else:

@@ -82,8 +82,9 @@ def against_plan(summary: Summary) -> Answer:
     lines = _against(summary, baselines)
     guess = summary["guess_accuracy"]
     lines += [
-        f"{summary['arms'][name]['label']} is at chance: a constant guess has an accuracy of "
-        f"{guess:.3f} too. Being ahead of it says nothing, and is not counted here or below."
+        f"{summary['arms'][name]['label']} is at chance: it has an accuracy of "
+        f"{summary['arms'][name]['test']['accuracy']['mean']:.3f}, a constant guess {guess:.3f}. "
+        "Being ahead of it says nothing, and is not counted."
         for name in baselines
         if summary["arms"][name]["at_chance"]
     ]
@@ -163,8 +164,10 @@ def speed(summary: Summary) -> Answer:
     lines = [] if target else ["This task has no target accuracy."]
     for name, arm in agents_of(summary).items() if target else ():
         rows = [
-            row for row in summary["convergence"] if row["agent"] == name and not row["same_as"]
-        ]
+            row for row in summary["convergence"]
+            if row["agent"] == name and not row["same_as"]
+            and not summary["arms"][row["baseline"]]["at_chance"]
+        ]  # fmt: skip
         lines.append(
             f"{arm['label']}, median epochs to a validation accuracy of {target:g}: "
             f"{format_convergence(arm['convergence'])}." + (f" {_pace(rows)}" if rows else "")

@@ -169,9 +169,6 @@ class EvaluateConfig:
 
 
 def _model_name(model: str) -> str:
-    """Return a name for a model: of a local folder its own and a mark of where it is."""
-    folder = Path(model)
-    if not folder.is_dir():
-        return model
-    place = folder.resolve()
-    return f"{place.name}-{hashlib.sha256(str(place).encode()).hexdigest()[:4]}"
+    """Return a name for a model, with a mark that tells it from others whose names end alike."""
+    name = Path(model).name or Path(model).resolve().name
+    return f"{name}-{hashlib.sha256(model.encode()).hexdigest()[:4]}"

@@ -28,6 +28,9 @@ DOCUMENTED_SEEDS = {
 }  # fmt: skip
 """How many the protocol asks for of the default arms where results are published."""
 
+TRAINER_BATCH = 16
+"""Of recipe hf-warmup."""
+
 RATES = (1e-5, 3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1)
 """The grid of `name@best`: half decades."""
 SMOKE_RATES = (1e-4, 1e-3, 1e-2)
@@ -54,7 +57,7 @@ def default_seeds(task: str, scale: Scale) -> int:
 
 def default_budget(recipe: Recipe, epochs: int, batch_size: int) -> tuple[int, int]:
     """Return epochs and batch size of a recipe; `plan` has the task's own."""
-    return (1, 16) if recipe == "hf-warmup" else (epochs, batch_size)
+    return (1, TRAINER_BATCH) if recipe == "hf-warmup" else (epochs, batch_size)
 
 
 def tuning_grid(scale: Scale) -> tuple[tuple[float, ...], tuple[int, ...]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from experiments.runs import POINTS, RunSpec
+from experiments.runs import RunSpec, reading_steps
 from lr_env.tasks import Task
 
 TRAINED = 3.0
@@ -29,7 +29,7 @@ class Effort:
         step = TRAINED * min(spec.batch_size, task.size("train"))
         reading = float(task.size("validation"))
         test = task.size("test") if spec.read_test else 0
-        whole = step * total_steps + reading * POINTS + test
+        whole = step * total_steps + reading * len(reading_steps(total_steps)) + test
         return cls(step / whole, reading / whole)
 
     def share(self, steps: int, readings: int) -> float:

@@ -9,6 +9,7 @@ from importlib.metadata import version
 from typing import Any
 
 from experiments.arms import Arm
+from experiments.defaults import TRAINER_BATCH
 from experiments.policies import behaviour, load_meant
 from experiments.records import digest
 from lr_env.controller import LRController
@@ -92,11 +93,17 @@ def fingerprint(
                 if PLACES.get(name) not in task
             },
             "seed": spec.seed,
-            "run": [spec.device, spec.recipe, spec.scale, spec.read_test],
+            "run": [spec.device, spec.recipe, spec.scale, spec.read_test, *_amended(spec)],
             "arm": [spec.arm.method_name, spec.arm.lr, spec.arm.method.to_dict()],
             "policy": behaviour(policy if spec.arm.has_policy else None, pretrained),
         }
     )
+
+
+def _amended(spec: RunSpec) -> list[str]:
+    """Return what sets runs apart from those that were made before a change of a few."""
+    changed = spec.recipe == "hf-warmup" and spec.batch_size != TRAINER_BATCH
+    return ["warm-up by batch"] if changed else []
 
 
 def versions_of(spec: RunSpec) -> dict[str, str]:

@@ -199,18 +199,20 @@ def _differences(
             _adjust(rows, twins)
             for own, row in rows.items():
                 row["same_as"] = twins.get(own)
-                if own in lost and agent.name not in lost and says_nothing(row):
+                if own in lost and says_nothing(row, agent.name in lost):
                     row["verdict"] = AT_CHANCE
             found += rows.values()
     return found
 
 
-def says_nothing(row: Mapping[str, Any]) -> bool:
+def says_nothing(row: Mapping[str, Any], own_at_chance: bool) -> bool:
     """Return whether a difference to a constant guess says nothing.
 
-    Being ahead of it in accuracy or loss does, and whatever recall and its like come to.
+    Being ahead of it does, and, of an agent that is no such guess itself, whatever recall and its
+    like come to.
     """
-    return row["verdict"] == "better" or row["metric"] not in ("accuracy", "loss")
+    minor = row["metric"] not in ("accuracy", "loss")
+    return row["verdict"] == "better" or (minor and not own_at_chance)
 
 
 def _difference(

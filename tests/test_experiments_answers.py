@@ -117,7 +117,9 @@ def test_ahead_of_a_constant_guess_is_not_counted(policy: FrozenPolicy, tmp_path
     assert plan.lines[0] == (
         "Frozen agent, test accuracy, loss and f1: no contest with Adam, fixed, at chance."
     )
-    assert "is at chance: a constant guess has" in plan.lines[1]
+    assert "is at chance: it has an accuracy of 0.300, a constant guess 0." in plan.lines[1]
+    speed = asked(summary, records)["How much faster does it reach the target?"]
+    assert "baselines it is faster" not in speed.lines[0]
     write_report(tmp_path, summary, records)
     assert (
         "At chance means a mean test accuracy within a point"
@@ -125,18 +127,26 @@ def test_ahead_of_a_constant_guess_is_not_counted(policy: FrozenPolicy, tmp_path
     )
 
 
-def test_behind_a_constant_guess_is_a_loss_and_so_is_an_agent_at_chance(
-    policy: FrozenPolicy,
+@pytest.mark.parametrize(
+    ("agent", "verdicts"),
+    [
+        # Accuracy and loss of the agent; the baseline, at chance, has 0.3 and 0.7.
+        ((0.8, 1.7), {"accuracy": "at chance", "loss": "worse", "f1": "at chance"}),
+        ((0.2, 1.7), {"accuracy": "worse", "loss": "worse", "f1": "equal"}),
+        ((0.35, 0.6), {"accuracy": "at chance", "loss": "at chance", "f1": "equal"}),
+    ],
+)
+def test_what_an_agent_is_beside_a_constant_guess(
+    agent: tuple[float, float], verdicts: dict[str, str], policy: FrozenPolicy
 ) -> None:
-    def worse(arm: str, seed: int) -> Record:
-        agent = arm == "agent"
-        return record(arm, seed, 0.2 if agent else 0.3, 0.7 + agent * (1 + 0.01 * seed), 99)
+    def own(arm: str, seed: int) -> Record:
+        accuracy, loss = agent if arm == "agent" else (0.3, 0.7)
+        wobble = 0.001 * (seed % 3) * (arm == "agent")
+        return record(arm, seed, accuracy + wobble, loss + wobble, 99)
 
-    summary, _ = make(policy, worse)
-    assert summary["arms"]["agent"]["at_chance"]
-    by_metric = {row["metric"]: row["verdict"] for row in summary["differences"]}
-    assert by_metric["loss"] == "worse"
-    assert "at chance" not in by_metric.values()
+    summary, _ = make(policy, own)
+    assert summary["arms"]["adam"]["at_chance"]
+    assert {row["metric"]: row["verdict"] for row in summary["differences"]} == verdicts
 
 
 def test_times_to_the_target_are_corrected_for_their_number(policy: FrozenPolicy) -> None:

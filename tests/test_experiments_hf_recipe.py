@@ -115,7 +115,7 @@ def test_the_command_line_from_end_to_end(
         env={**os.environ, "LR_ENV_DATA": str(data_root), "COLUMNS": "100"},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    assert "Scale smoke, recipe hf-warmup: 1 epochs, batch 8, 3 paired seeds" in done.stdout
+    assert "Scale smoke, recipe hf-warmup: 1 epoch, batch 8, 3 paired seeds" in done.stdout
     (folder,) = tmp_path.iterdir()
     assert folder.name.startswith("imdb-smoke-hf-warmup-tiny-bert-")
     summary = json.loads((folder / "summary.json").read_text())

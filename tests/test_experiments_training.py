@@ -212,12 +212,12 @@ def test_a_trial_never_reads_test_data(policy: str) -> None:
 
 def test_a_run_tells_how_far_it_is(policy: str) -> None:
     shares: list[float] = []
-    run(spec("adam", policy), shares.append)
+    record = run(spec("adam", policy), shares.append)
     assert len(shares) == 40
     assert shares == sorted(shares)
     # Steps and readings are not all: what is left is the test's.
     task = ToyTask()
-    looked = POINTS * task.size("validation")
+    looked = len(record["points"]) * task.size("validation")
     whole = 40 * 16 * TRAINED + looked + task.size("test")
     assert shares[-1] == pytest.approx(1.0 - task.size("test") / whole)
     assert shares[0] == pytest.approx(16 * TRAINED / whole)

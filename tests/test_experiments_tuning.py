@@ -120,7 +120,7 @@ def test_defaults(task: str, scale: Any, seeds: int, arms: int) -> None:
         ({}, "imdb"),
         ({"scale": "paper"}, "imdb-paper"),
         ({"scale": "quick"}, "imdb"),
-        ({"model": "org/tiny bert"}, "imdb-org-tiny-bert"),
+        ({"model": "org/tiny bert"}, "imdb-tiny-bert-92c9"),
         ({"scale": "smoke", "recipe": "hf-warmup"}, "imdb-smoke-hf-warmup"),
         ({"head_dropout": 0.3}, "imdb-dropout-0.3"),
     ],
@@ -132,13 +132,13 @@ def test_what_must_not_mix_lies_apart(
     assert EvaluateConfig(task="imdb", **changes).folder == Path("runs/eval") / folder
 
 
-def test_models_of_one_name_lie_apart(tmp_path: Path) -> None:
-    places = [tmp_path / "one" / "bert", tmp_path / "two" / "bert"]
-    for place in places:
-        place.mkdir(parents=True)
-    names = [EvaluateConfig(task="imdb", model=str(place)).folder.name for place in places]
+def test_models_of_one_name_lie_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "bert").mkdir()
+    monkeypatch.chdir(tmp_path / "bert")
+    models = ("bert", "org/bert", "/one/bert", "/two/bert", ".")
+    names = [EvaluateConfig(task="imdb", model=model).folder.name for model in models]
     assert all(name.startswith("imdb-bert-") for name in names)
-    assert len(set(names)) == 2
+    assert len(set(names)) == len(models)
 
 
 def test_a_gpu_makes_the_plan_in_full_the_default(monkeypatch: pytest.MonkeyPatch) -> None:

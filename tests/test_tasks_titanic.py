@@ -151,9 +151,11 @@ def test_truncated_files_are_one_sentence(
     path.write_bytes(path.read_bytes()[:left])
     # It hands nothing on to the root's handlers.
     logging.getLogger("datasets").addHandler(caplog.handler)
-    with pytest.raises(DataError) as caught:
-        make_task("titanic", data=path)
-    logging.getLogger("datasets").removeHandler(caplog.handler)
+    try:
+        with pytest.raises(DataError) as caught:
+            make_task("titanic", data=path)
+    finally:
+        logging.getLogger("datasets").removeHandler(caplog.handler)
     _assert_one_sentence_with_all_ways(str(caught.value))
     assert caplog.records == []
 

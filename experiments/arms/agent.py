@@ -9,13 +9,13 @@ from typing import Any
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from experiments.arms.methods import Pilot
+from experiments.arms.methods import PilotName
 from experiments.arms.names import Arm
 from lr_env.controller import LRController
 from lr_env.meta_test.controls import Control, NoActions, OneAction, RandomActions, Shuffled
 from lr_env.policy import FrozenPolicy
 
-CONTROLS: dict[Pilot, type[Control]] = {
+CONTROLS: dict[PilotName, type[Control]] = {
     "nobody": NoActions, "one-action": OneAction, "shuffled": Shuffled, "random": RandomActions,
 }  # fmt: skip
 

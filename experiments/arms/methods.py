@@ -15,7 +15,7 @@ HYPERGRADIENT_LR = 1e-7
 """What Baydin et al. (2018) used with Adam on their multilayer perceptron."""
 
 OptimizerName = Literal["adam", "schedule-free", "prodigy", "adam-hd", "trainer"]
-Pilot = Literal["agent", "nobody", "one-action", "shuffled", "random"]
+PilotName = Literal["agent", "nobody", "one-action", "shuffled", "random"]
 Schedule = Literal["constant", "cosine", "linear", "wsd", "onecycle", "reduce-on-plateau", "greedy"]
 
 
@@ -51,7 +51,7 @@ class Method:
     package: str | None = None
     recipe: str = "plan"
     lr_star: str = "all"
-    pilot: Pilot = "agent"
+    pilot: PilotName = "agent"
     sees_validation: bool = False
 
     @property
@@ -134,10 +134,10 @@ OPTIMIZER_WORDS: dict[OptimizerName, str] = {
     "trainer": "the Trainer's AdamW, weight decay 0.01, gradients clipped at 1",
 }
 TRAINER_LINEAR_WORDS = (
-    "500 steps of linear warm-up at paper scale, the same share of fewer steps below it, linear "
-    "decay to zero"
+    "500 steps of linear warm-up at paper scale, below it the share that they are of an epoch over "
+    "IMDB, linear decay to zero"
 )
-PILOT_WORDS: dict[Pilot, str] = {
+PILOT_WORDS: dict[PilotName, str] = {
     "nobody": "no actions",
     "one-action": "the mean of the policy's actions for all layers",
     "shuffled": "the policy's actions on what another layer observes, the same one throughout",

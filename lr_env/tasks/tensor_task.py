@@ -61,7 +61,7 @@ class TensorTask(Task):
         """Return the number of samples in `split`."""
         return len(self._splits[split][1])
 
-    def guess_accuracy(self, split: Split) -> float:
+    def guess_accuracy(self, split: Split) -> float | None:
         """Return the share of the commonest class in `split`."""
         return commonest_share(self._splits[split][1])
 
