@@ -125,9 +125,13 @@ def test_the_start_alone_is_the_agent_without_its_actions(discrete: bool, tmp_pa
 
 
 def test_controls_act_otherwise_from_the_agents_start(policy: str) -> None:
-    arms = ("agent", "one-action", "shuffled", "random")
+    arms = ("agent", "one-action", "one-rate", "shuffled", "random")
     rates = {arm: torch.tensor(run(spec(arm, policy))["learning_rates"]["rates"]) for arm in arms}
     moves = {arm: own[1:].log2() - own[0].log2() for arm, own in rates.items()}
+    assert (rates["one-rate"].log2() - rates["one-rate"].log2().mean(-1, True)).abs().max() < 1e-4
+    first = rates["agent"][0].log2()
+    assert first.max() - first.min() > 0.1
+    assert rates["one-rate"][0].log2().mean() == pytest.approx(float(first.mean()), abs=0.5)
     assert (moves["one-action"] - moves["one-action"].mean(-1, keepdim=True)).abs().max() < 1e-4
     for arm, own in moves.items():
         others = [other for name, other in moves.items() if name != arm]

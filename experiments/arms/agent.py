@@ -12,11 +12,19 @@ from torch.optim import Optimizer
 from experiments.arms.methods import PilotName
 from experiments.arms.names import Arm
 from lr_env.controller import LRController
-from lr_env.meta_test.controls import Control, NoActions, OneAction, RandomActions, Shuffled
+from lr_env.meta_test.controls import (
+    Control,
+    NoActions,
+    OneAction,
+    OneRate,
+    RandomActions,
+    Shuffled,
+)
 from lr_env.policy import FrozenPolicy
 
 CONTROLS: dict[PilotName, type[Control]] = {
-    "nobody": NoActions, "one-action": OneAction, "shuffled": Shuffled, "random": RandomActions,
+    "nobody": NoActions, "one-action": OneAction, "one-rate": OneRate, "shuffled": Shuffled,
+    "random": RandomActions,
 }  # fmt: skip
 
 

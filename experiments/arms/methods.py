@@ -15,7 +15,7 @@ HYPERGRADIENT_LR = 1e-7
 """What Baydin et al. (2018) used with Adam on their multilayer perceptron."""
 
 OptimizerName = Literal["adam", "schedule-free", "prodigy", "adam-hd", "trainer"]
-PilotName = Literal["agent", "nobody", "one-action", "shuffled", "random"]
+PilotName = Literal["agent", "nobody", "one-action", "one-rate", "shuffled", "random"]
 Schedule = Literal["constant", "cosine", "linear", "wsd", "onecycle", "reduce-on-plateau", "greedy"]
 
 
@@ -100,6 +100,7 @@ METHODS: dict[str, Method] = {
     "one-action": Method(
         "One action for all layers", z_max=14.0, z_init=None, pilot="one-action"
     ),
+    "one-rate": Method("One rate for all layers", z_max=14.0, z_init=None, pilot="one-rate"),
     "shuffled": Method("Layers' observations shuffled", z_max=14.0, z_init=None, pilot="shuffled"),
     "random": Method("Random actions", z_max=14.0, z_init=None, pilot="random"),
     "agent": Method("Frozen agent", z_max=14.0, z_init=None),
@@ -140,6 +141,7 @@ TRAINER_LINEAR_WORDS = (
 PILOT_WORDS: dict[PilotName, str] = {
     "nobody": "no actions",
     "one-action": "the mean of the policy's actions for all layers",
+    "one-rate": "one rate for all layers: the mean of their starts, and the mean of their actions",
     "shuffled": "the policy's actions on what another layer observes, the same one throughout",
     "random": "actions drawn uniformly",
 }

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict, dataclass
+
 import torch
 from torch import Tensor
 
+from lr_env.action import Envelope, Scope
 from lr_env.policy import FrozenPolicy
 from lr_env.randomness import numpy_generator, torch_generator
 
@@ -37,6 +40,24 @@ class OneAction(Control):
         """Return that mean for every layer."""
         actions = super().act(observation)
         return actions.mean(-1, keepdim=True).expand_as(actions)
+
+
+class OneRate(OneAction):
+    """Gives all layers one rate: the (geometric) mean of their starts, then the mean action."""
+
+    def __init__(self, policy: FrozenPolicy, seed: int = 0) -> None:
+        super().__init__(policy, seed)
+        self.envelope = _OneStart(**asdict(policy.envelope))
+
+
+@dataclass(frozen=True)
+class _OneStart(Envelope):
+    def begin(self, relative_rate: Tensor, pretrained: Tensor, total_steps: Tensor) -> Scope:
+        """Return the mean over layers of where they start, and of how far actions reach."""
+        own = super().begin(relative_rate, pretrained, total_steps)
+        return Scope(
+            *(of.mean(-1, keepdim=True).expand_as(of).clone() for of in vars(own).values())
+        )
 
 
 class Shuffled(Control):
