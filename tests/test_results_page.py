@@ -77,6 +77,7 @@ COMPARED = {
     "Prodigy": "prodigy",
     "control: the agent's start and schedule, no actions": "start",
     "control: its mean action for all layers": "one-action",
+    "control: one rate for all layers": "one-rate",
     "control: cosine from lr\\*; on text that of fine-tuning": "lr-star",
     "agent around the recipe, minus the recipe": "adam-cosine",
 }
