@@ -35,6 +35,7 @@ REFERENCE = "reference"
 VARIANTS: dict[str, dict[str, Any]] = {
     REFERENCE: {},
     "one action for all layers": {"features_off": ("layer",), "shared_noise": 1.0},
+    "the mean action for all layers": {"shared_action": True},
     "cautious start, without its schedule, reach and leak": {"start": "cautious"},
     "residual actions": {"action_mode": "residual"},
     "potential-based reward": {"reward": "potential"},

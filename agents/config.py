@@ -123,6 +123,8 @@ class TrainConfig:
     pretrained_reach: float = 0.0
     """How far actions move pretrained layers from their start, octaves; 0: such layers keep start
     and schedule, since actions did no good to encoders (docs/LOG.md)."""
+    shared_action: bool = False
+    """Whether every layer that may move gets the mean of their actions."""
     schedules: str = "mixed"
     """Base schedules of trainings whose envelope has none of its own: mixed or constant."""
     fine_tuning: bool = True

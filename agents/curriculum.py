@@ -130,6 +130,7 @@ def envelope(config: TrainConfig, narrow: bool = False) -> Envelope:
         mode=config.action_mode,  # type: ignore[arg-type]
         ceiling=None,
         pretrained_reach=config.pretrained_reach,
+        shared=config.shared_action,
     )
 
 

@@ -23,7 +23,9 @@ def behaviour(policy: FrozenPolicy | None, pretrained: bool) -> dict[str, Any]:
     """
     card = policy.card if policy is not None else {}
     names = (*_BEHAVIOUR, *(_BEHAVIOUR_WHERE_PRETRAINED if pretrained else ()))
-    return {name: card[name] for name in names if name in card}
+    known = {name: card[name] for name in names if name in card}
+    # Cards of before there was such a thing do not say so.
+    return {**known, "shared": card["shared"]} if card.get("shared") else known
 
 
 def policy_digest(policy: FrozenPolicy) -> str:

@@ -98,6 +98,7 @@ class Envelope:
             of bias / leak, not to a drift (a leaky integrator).
         pretrained_reach: the reach of pretrained layers, octaves, whatever the start; 0: no action
             moves them; None: that of the others.
+        shared: whether every layer that may move gets the mean of their actions.
 
     Raises:
         InvalidArgumentError, UnknownNameError: a value out of range.
@@ -112,6 +113,7 @@ class Envelope:
     reach: float | None = None
     leak: float = 0.0
     pretrained_reach: float | None = None
+    shared: bool = False
 
     def __post_init__(self) -> None:
         if not 0.0 < self.z_max <= 20.0:
@@ -151,6 +153,8 @@ class Envelope:
         A zero incremental action keeps it, but for the leak.
         """
         action = action.clamp(-1.0, 1.0)
+        if self.shared:
+            action = _mean_of_movable(action, scope)
         if self.mode == "incremental":
             target = z + self.leak * (scope.start - z) + self.max_step * action
         else:
@@ -207,6 +211,13 @@ class Envelope:
     def _scale_for(self, wanted: Tensor, relative_rate: Tensor) -> Tensor:
         """Return the z at which an update changes `wanted` of a layer's weights."""
         return (wanted / relative_rate.clamp(min=1e-30)).log2().clamp(-self.z_max, self.z_max)
+
+
+def _mean_of_movable(action: Tensor, scope: Scope) -> Tensor:
+    """Return the mean action of the layers that may move, for every layer `[..., L]`."""
+    movable = (scope.highest > scope.lowest).to(action)
+    count = movable.sum(-1, keepdim=True).clamp(min=1.0)
+    return ((action * movable).sum(-1, keepdim=True) / count).expand_as(action)
 
 
 def _pretrained_limit(layers: int) -> float:

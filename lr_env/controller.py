@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from lr_env.action import InitialScale
+from lr_env.action import Envelope, InitialScale
 from lr_env.controllable import (
     bare_model,
     bare_optimizer,
@@ -226,12 +226,11 @@ class LRController:
             raise InvalidArgumentError(
                 "This controller state was made with another policy: load that policy first."
             )
-        # States of earlier versions do not say.
-        saved, own = state.get("envelope"), asdict(self._instruments.envelope)
-        if saved is not None and saved != own:
-            apart = ", ".join(
-                f"{name}={saved.get(name)!r}" for name in own if saved.get(name) != own[name]
-            )
+        # States of earlier versions do not say, or not all of it.
+        own = asdict(self._instruments.envelope)
+        saved = {**asdict(Envelope()), **(state.get("envelope") or own)}
+        if saved != own:
+            apart = ", ".join(f"{name}={saved[name]!r}" for name in own if saved[name] != own[name])
             raise InvalidArgumentError(
                 f"This controller state was saved with {apart}: make the controller with the same."
             )

@@ -63,6 +63,7 @@ class LayerwiseLREnv(gymnasium.Env[Observation, Action]):
         leak: share of its way from the start that a layer takes back at every decision.
         pretrained_reach: the reach of pretrained layers, octaves; 0 keeps actions off them, None:
             that of the others.
+        shared_action: whether every layer that may move gets the mean of their actions.
         reward_kind: `potential` or `progress`.
         gamma: discount that the potential is shaped with.
         validation_samples: validation samples that the reward is measured on.
@@ -103,6 +104,7 @@ class LayerwiseLREnv(gymnasium.Env[Observation, Action]):
         reach: float | None = None,
         leak: float = 0.0,
         pretrained_reach: float | None = None,
+        shared_action: bool = False,
         reward_kind: RewardKind = "potential",
         gamma: float = 0.99,
         validation_samples: int = 256,
@@ -137,7 +139,7 @@ class LayerwiseLREnv(gymnasium.Env[Observation, Action]):
         self._discrete = discrete
         self._envelope = Envelope(
             z_max, action_mode, max_step, z_init, ceiling, envelope_schedule, reach, leak,
-            pretrained_reach,
+            pretrained_reach, shared_action,
         )  # fmt: skip
         self._reward_kind: RewardKind = reward_kind
         self._gamma = gamma

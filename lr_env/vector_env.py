@@ -215,6 +215,7 @@ def _settings(chosen: Mapping[str, Any], total_steps: int) -> StackSettings:
             chosen["reach"],
             chosen["leak"],
             chosen["pretrained_reach"],
+            chosen["shared_action"],
         ),
         validation_seen=float(chosen["observe_validation"]),
         **{name: chosen[name] for name in same},

@@ -187,6 +187,16 @@ def test_a_leak_takes_actions_back_and_keeps_a_bias_from_adding_up() -> None:
     assert z.tolist() == pytest.approx([1.7, -0.3])
 
 
+def test_a_shared_action_is_the_mean_of_the_layers_that_may_move() -> None:
+    envelope = Envelope(max_step=1.0, shared=True)
+    scope = Scope(*(torch.tensor(own) for own in ([0.0] * 3, [-5.0, 0.0, -5.0], [5.0, 0.0, 5.0])))
+    action = torch.tensor([[1.0, -1.0, 0.5], [-3.0, 1.0, -1.0]])
+    z = envelope.move(torch.tensor([1.0, 0.0, 2.0]).expand(2, 3), action, scope)
+    assert z.tolist() == [[1.75, 0.0, 2.75], [0.0, 0.0, 1.0]]
+    held = Scope(*(torch.zeros(2) for _ in range(3)))
+    assert envelope.move(torch.zeros(2), torch.ones(2), held).tolist() == [0.0, 0.0]
+
+
 def test_schedule_and_reach_belong_to_the_start() -> None:
     own = Envelope(z_init="calibrated", schedule="linear", reach=2.0)
     assert own.around(None, None) == own

@@ -45,6 +45,7 @@ def run_env(policy: FrozenPolicy, **arguments) -> tuple[list[list[float]], Layer
         reach=envelope.reach,
         leak=envelope.leak,
         pretrained_reach=envelope.pretrained_reach,
+        shared_action=envelope.shared,
         action_mode=envelope.mode,
     )
     observation, _ = env.reset(seed=SEED)
@@ -152,7 +153,7 @@ def test_same_rates_where_no_action_moves_a_pretrained_layer() -> None:
 def test_same_rates_for_every_kind_of_policy(discrete: bool, mode: str, z_init: str) -> None:
     envelope = Envelope(8.0, mode, 0.5, z_init, ceiling=None)
     if z_init == "calibrated":
-        envelope = replace(envelope, schedule="linear", reach=1.0, leak=0.2)
+        envelope = replace(envelope, schedule="linear", reach=1.0, leak=0.2, shared=True)
     policy = make_policy(discrete=discrete, seed=5, envelope=envelope)
     rates, env = run_env(policy)
     assert_same(rates, env, run_plainly(policy, OPTIMIZERS["adam"]))

@@ -83,6 +83,7 @@ SAME: dict[str, dict[str, Any]] = {
         "base_schedule": threefold,
     },
     "pretrained": {"task": HalfPretrainedTask, "z_init": "calibrated", "pretrained_reach": 0.0},
+    "shared": {"task": HalfPretrainedTask, "pretrained_reach": 0.0, "shared_action": True},
     "adamw": {"optimizer": "adamw", "optimizer_arguments": {"weight_decay": 0.1}},
     "sgd": {"optimizer": "sgd", "base_schedule": cosine, "reward_kind": "progress"},
     "rmsprop": {"optimizer": "rmsprop", "action_mode": "residual", "z_max": 3.0, "gamma": 0.9},
