@@ -15,11 +15,14 @@ def _finished(folder: Path, accuracy: float) -> Path:
     interval = {"mean": accuracy, "low": accuracy - 0.01, "high": accuracy + 0.01}
     arm = {
         "label": "Adam, fixed", "diverged": 1, "runs": 3, "seconds": 2.5,
-        "controller_seconds": 0.0, "is_agent": False,
+        "controller_seconds": 0.0, "is_agent": False, "at_chance": True,
         "test": {"accuracy": interval, "loss": None},
         "convergence": {"runs": 3, "reached": 2, "median_epochs": 1.5},
     }  # fmt: skip
-    agent = {**arm, "label": "Frozen agent", "controller_seconds": 0.5, "is_agent": True}
+    agent = {
+        **arm, "label": "Frozen agent", "controller_seconds": 0.5, "is_agent": True,
+        "at_chance": False,
+    }  # fmt: skip
     summary = {
         "task": {
             "name": "toy", "epochs": 2, "batch_size": 8,
@@ -56,11 +59,9 @@ def test_what_was_published_before_stays_and_what_is_given_again_is_replaced(
     assert page.count("## toy, scale quick") == 2
     assert "3,000 training" in page
     assert "(toy, toy)" in page
-    assert (
-        "| Adam, fixed | 0.7000 [0.6900, 0.7100] | not finite | 1.5 (1 of 3 never) | 1 of 3 | - |"
-        in page
-    )
-    assert "| 1 of 3 | 20 % |" in page
+    figures = "0.7000 [0.6900, 0.7100] | not finite | 1.5 (1 of 3 never) | 1 of 3 |"
+    assert f"| Adam, fixed (at chance) | {figures} - |" in page
+    assert f"| Frozen agent | {figures} 20 % |" in page
     assert "[Report](other/report.md), [a row for every run](other/runs.csv)." in page
     assert publish(PublishConfig((other,), out)).read_text() == page
 
