@@ -129,6 +129,8 @@ class Envelope:
         own = self.pretrained_reach
         if own is not None and not 0.0 <= own < math.inf:
             raise InvalidArgumentError(f"pretrained_reach must be at least 0 or None, not {own}.")
+        if not isinstance(self.shared, bool):
+            raise InvalidArgumentError(f"shared must be true or false, not {self.shared!r}.")
         if not 0.0 <= self.leak < 1.0:
             raise InvalidArgumentError(f"leak must be in [0, 1), not {self.leak}.")
         if self.schedule not in SCHEDULES:

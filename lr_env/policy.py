@@ -224,7 +224,7 @@ def _envelope(card: Mapping[str, Any]) -> Envelope:
             reach=card.get("reach"),
             leak=float(card.get("leak", 0.0)),
             pretrained_reach=card.get("pretrained_reach"),
-            shared=bool(card.get("shared", False)),
+            shared=card.get("shared", False),
         )
     except (KeyError, TypeError, ValueError, OverflowError, LrEnvError) as error:
         raise PolicyError(f"its card describes no usable action envelope: {error}.") from error

@@ -218,7 +218,7 @@ def test_five_discrete_actions_are_symmetric_around_no_change() -> None:
         {"z_max": 0.0}, {"z_max": 21.0}, {"z_max": float("nan")}, {"max_step": -1.0},
         {"mode": "jump"}, {"z_init": "warm"}, {"ceiling": 0.0}, {"ceiling": math.inf},
         {"reach": 0.0}, {"reach": math.inf}, {"schedule": "sine"}, {"leak": -0.1}, {"leak": 1.0},
-        {"pretrained_reach": -0.1}, {"pretrained_reach": math.inf},
+        {"pretrained_reach": -0.1}, {"pretrained_reach": math.inf}, {"shared": "no"},
     ],
 )  # fmt: skip
 def test_impossible_envelopes_are_refused(arguments) -> None:
