@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -88,6 +90,34 @@ def test_a_cluster_that_is_not_there_is_one_sentence(tmp_path: Path) -> None:
     line = refused(process)
     assert line.startswith("Cannot reach or start the Ray cluster at 127.0.0.1:1 (")
     assert "correct RAY_ADDRESS or unset it" in line
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_a_cluster_that_runs_and_asks_for_its_token_is_joined(tmp_path: Path) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    token = {"RAY_AUTH_TOKEN": secrets.token_hex(32)}
+    own = {**token, "HOME": str(tmp_path), "RAY_AUTH_MODE": "token", "PYTHONUNBUFFERED": "1"}
+    head = subprocess.Popen(
+        [sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block", "--num-cpus=2",
+         f"--port={port}", "--include-dashboard=false", "--disable-usage-stats"],
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        env={**os.environ, **own},
+    )  # fmt: skip
+    try:
+        assert head.stdout is not None
+        while "Ray runtime started" not in head.stdout.readline():
+            assert head.poll() is None
+        same = ("--engine", "ray", "--arms", "adam", "--epochs", "2", "--seeds", "3")
+        there = {"RAY_ADDRESS": f"127.0.0.1:{port}", "HOME": str(tmp_path)}
+        assert "give the cluster's token" in refused(evaluate(tmp_path, *same, **there))
+        ended(evaluate(tmp_path, *same, **there, **token))
+        assert len(stored(tmp_path)) == 3
+    finally:
+        head.terminate()
+        head.wait(timeout=60)
 
 
 @pytest.mark.parametrize("engine", ["local", pytest.param("ray", marks=pytest.mark.slow)])

@@ -125,6 +125,9 @@ def open_ray(workers: int | None, device: str | None = None) -> Iterator[RayEngi
         RayError: Ray is not installed, or the cluster cannot be reached.
     """
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    address = os.environ.get("RAY_ADDRESS")
+    if address:
+        _show_token()
     try:
         import ray
         import ray.exceptions
@@ -133,7 +136,6 @@ def open_ray(workers: int | None, device: str | None = None) -> Iterator[RayEngi
             f"The engine ray needs the package ray ({error}): install the extra 'ray', or use "
             "--engine local."
         ) from error
-    address = os.environ.get("RAY_ADDRESS")
     if address:
         _knock(address)
     try:
@@ -153,6 +155,17 @@ def open_ray(workers: int | None, device: str | None = None) -> Iterator[RayEngi
         ray.shutdown()
 
 
+def _show_token() -> None:
+    """Have Ray hand over the user's token where there is one, before Ray is imported.
+
+    Clusters of Ray 2.59 and later ask for it, but a driver that joins one sends none unless it is
+    told so (https://docs.ray.io/en/latest/ray-security/token-auth.html).
+    """
+    given = os.environ.get("RAY_AUTH_TOKEN") or os.environ.get("RAY_AUTH_TOKEN_PATH")
+    if given or (Path.home() / ".ray" / "auth_token").is_file():
+        os.environ.setdefault("RAY_AUTH_MODE", "token")
+
+
 def _knock(address: str) -> None:
     """Raise RayError unless somebody listens at `host:port`; Ray itself tries for minutes."""
     named = re.fullmatch(r"(?:ray://)?([^:/]+):(\d+)", address)
@@ -168,8 +181,8 @@ def _unreachable(address: str | None, error: Exception) -> RayError:
     where = f"the Ray cluster at {address}" if address else "Ray"
     what = " ".join(str(error).split())[:200]
     return RayError(
-        f"Cannot reach or start {where} ({what}): correct RAY_ADDRESS or unset it, or use "
-        "--engine local."
+        f"Cannot reach or start {where} ({what}): correct RAY_ADDRESS or unset it, give the "
+        "cluster's token as RAY_AUTH_TOKEN if it asks for one, or use --engine local."
     )
 
 
