@@ -230,7 +230,10 @@ class LRController:
         own = asdict(self._instruments.envelope)
         saved = {**asdict(Envelope()), **(state.get("envelope") or own)}
         if saved != own:
-            apart = ", ".join(f"{name}={saved[name]!r}" for name in own if saved[name] != own[name])
+            # A later version's state may know more of the envelope than this one does.
+            apart = ", ".join(
+                f"{name}={value!r}" for name, value in saved.items() if value != own.get(name)
+            )
             raise InvalidArgumentError(
                 f"This controller state was saved with {apart}: make the controller with the same."
             )

@@ -118,6 +118,18 @@ def test_a_state_is_of_its_envelope() -> None:
         control(model, optimizer).load_state_dict(state)
 
 
+def test_a_state_of_an_envelope_that_knows_more_says_what() -> None:
+    model = build_toy_model()
+    optimizer = adam(model)
+    controller = control(model, optimizer)
+    advance(model, optimizer, controller, 0, 3)
+    state = controller.state_dict()
+    state["envelope"] = {**state["envelope"], "elasticity": 0.5}
+    controller.detach()
+    with pytest.raises(InvalidArgumentError, match=r"saved with elasticity=0\.5:"):
+        control(model, optimizer).load_state_dict(state)
+
+
 def test_a_state_without_an_envelope_still_loads() -> None:
     model = build_toy_model()
     optimizer = adam(model)
