@@ -35,7 +35,7 @@ REFERENCE = "reference"
 VARIANTS: dict[str, dict[str, Any]] = {
     REFERENCE: {},
     "one action for all layers": {"features_off": ("layer",), "shared_noise": 1.0},
-    "the mean action for all layers": {"shared_action": True},
+    "every layer's own action": {"shared_action": False},
     "cautious start, without its schedule, reach and leak": {"start": "cautious"},
     "residual actions": {"action_mode": "residual"},
     "potential-based reward": {"reward": "potential"},
@@ -131,7 +131,7 @@ def _policy(config: AblationConfig, name: str, seed: int) -> FrozenPolicy:
             )
     finished = sorted(out.glob("*/policies/final"))
     if not finished:
-        train(replace(wanted, resume="latest" if runs else None))
+        train(replace(wanted, resume="latest" if runs else None), report=False)
         finished = sorted(out.glob("*/policies/final"))
     return FrozenPolicy.load(finished[-1])
 

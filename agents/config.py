@@ -17,6 +17,8 @@ PRESETS = {
     "plan": {"gamma": 0.99, "learning_rate": 1e-4},
 }
 """What `gamma` and `learning_rate` are where they are not given (docs/LOG.md has the figures)."""
+DEVELOPED_ON = ("cifar10", "imdb", "sst2", "titanic")
+"""Tasks by whose validation data something of the defaults was chosen: policies' cards say so."""
 
 
 @dataclass(frozen=True)
@@ -123,8 +125,10 @@ class TrainConfig:
     pretrained_reach: float = 0.0
     """How far actions move pretrained layers from their start, octaves; 0: such layers keep start
     and schedule, since actions did no good to encoders (docs/LOG.md)."""
-    shared_action: bool = False
-    """Whether every layer that may move gets the mean of their actions."""
+    shared_action: bool = True
+    """Whether, of the policy that is exported, every layer that may move gets the mean of their
+    actions. In the trainings each layer gets its own, since agents explore and learn more by it;
+    without it the exported policy is worse (docs/LOG.md)."""
     schedules: str = "mixed"
     """Base schedules of trainings whose envelope has none of its own: mixed or constant."""
     fine_tuning: bool = True

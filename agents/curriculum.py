@@ -130,8 +130,13 @@ def envelope(config: TrainConfig, narrow: bool = False) -> Envelope:
         mode=config.action_mode,  # type: ignore[arg-type]
         ceiling=None,
         pretrained_reach=config.pretrained_reach,
-        shared=config.shared_action,
     )
+
+
+def exported_envelope(config: TrainConfig) -> Envelope:
+    """Return the envelope of the policy that is exported: with a ceiling and a shared action."""
+    ceiling, shared = config.ceiling or None, config.shared_action
+    return replace(envelope(config), ceiling=ceiling, shared=shared)
 
 
 def _turns(config: TrainConfig) -> list[int]:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from rich.console import Console
+from rich.progress import track
+
 from agents.workers import Workers
 from lr_env.held_out import held_out_suite
 from lr_env.meta_test import part_a
@@ -29,10 +32,14 @@ class HeldOut:
         own = self._workers.score("policy", policy, self._picking, PICKING_SEED)
         return sum(float(lanes.mean()) for lanes in own) / len(own)
 
-    def report(self, policy: FrozenPolicy) -> Comparison:
-        """Return `policy` next to its rivals (`scoring.SCORERS`), on the held-out suite."""
+    def report(self, policy: FrozenPolicy, console: Console) -> Comparison:
+        """Return `policy` next to its rivals (`scoring.SCORERS`), on the held-out suite.
+
+        Minutes of work, whose progress is shown on `console`.
+        """
         suite = held_out_suite(REPORTING_LANES)
         results = {
-            kind: self._workers.score(kind, policy, suite, REPORTING_SEED) for kind in SCORERS
+            kind: self._workers.score(kind, policy, suite, REPORTING_SEED)
+            for kind in track(SCORERS, "Report on held-out trainings", console=console)
         }
         return compare([entry.name for entry in suite], results)

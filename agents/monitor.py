@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,7 +15,7 @@ from stable_baselines3.common.logger import Figure
 from agents.averaging import WeightAverage, rollouts_per_update
 from agents.checkpoint import save_checkpoint
 from agents.config import TrainConfig
-from agents.curriculum import envelope
+from agents.curriculum import exported_envelope
 from agents.export import freeze
 from agents.features import seen_features
 from agents.held_out import HeldOut
@@ -113,7 +112,7 @@ class Monitor(BaseCallback):
             return freeze(
                 self.model,
                 name,
-                replace(envelope(self.config), ceiling=self.config.ceiling or None),
+                exported_envelope(self.config),
                 {**self._about, "trained": trained},
                 seen_features(self.config.features_off),
             )
@@ -177,11 +176,16 @@ class Monitor(BaseCallback):
         return not self._out_of_time()
 
     def _out_of_time(self) -> bool:
+        left = self._seconds_to_learn()
+        return left is not None and left < 0.0
+
+    def _seconds_to_learn(self) -> float | None:
+        """Return what the cap on time leaves before the last score and the report, if there is."""
         if self.config.minutes is None:
-            return False
+            return None
         seconds = 60 * self.config.minutes
         reserved = min(RESERVED_SCORES * self._scoring_seconds, RESERVED_SHARE * seconds)
-        return self.elapsed > seconds - reserved
+        return seconds - reserved - self.elapsed
 
     def _take_average(self) -> None:
         rollouts = self.memory["rollouts"]
@@ -226,9 +230,8 @@ class Monitor(BaseCallback):
         done = self.model.num_timesteps - self._start
         spent = self.elapsed - self._learning_began
         left = spent * (self.config.budget - self.model.num_timesteps) / max(done, 1)
-        if self.config.minutes is not None:
-            left = min(left, 60 * self.config.minutes - self.elapsed)
-        return max(left, 0.0)
+        capped = self._seconds_to_learn()
+        return max(left if capped is None else min(left, capped), 0.0)
 
 
 def save_best(policy: FrozenPolicy, folder: RunFolder, score: float) -> None:

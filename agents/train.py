@@ -13,7 +13,7 @@ from stable_baselines3.common.logger import Logger, make_output_format
 
 from agents.algorithms import build_algorithm
 from agents.checkpoint import load_checkpoint
-from agents.config import TrainConfig
+from agents.config import DEVELOPED_ON, TrainConfig
 from agents.curriculum import plan_stacks
 from agents.features import seen_features
 from agents.held_out import HeldOut
@@ -37,8 +37,11 @@ RIVALS = {
 """What the policy is set beside when it is done, and what the table calls it."""
 
 
-def train(given: TrainConfig) -> FrozenPolicy:
-    """Run one meta-training, or go on with one; return the best policy, as exported."""
+def train(given: TrainConfig, report: bool = True) -> FrozenPolicy:
+    """Run one meta-training, or go on with one; return the best policy, as exported.
+
+    `report`: whether it is set beside its rivals at the end, on its card.
+    """
     began = time.monotonic()
     console = Console()
     config, folder = _open(given)
@@ -59,6 +62,7 @@ def train(given: TrainConfig) -> FrozenPolicy:
             "command": command_line(),
             "revision": code_revision(),
             "tasks": [plan.describe() for plan in plans],
+            "developed_on": list(DEVELOPED_ON),
         }
         renewal = Renewal(config, env, model)
         monitor = Monitor(config, folder, env, renewal, console, about, began)
@@ -76,7 +80,12 @@ def train(given: TrainConfig) -> FrozenPolicy:
             )
         finally:
             monitor.stop()
-        return _finish(monitor, folder, HeldOut(workers), console)
+        held_out = HeldOut(workers)
+        policy = _finish(monitor, folder, held_out)
+        if report:
+            policy = _report(policy, folder, held_out, console)
+        console.print(f"Best policy: {folder.best}\nLast policy: {folder.final}", soft_wrap=True)
+        return policy
     finally:
         workers.close()
 
@@ -106,22 +115,25 @@ def _logger(folder: RunFolder) -> Logger:
     return Logger(str(folder.logs), formats)
 
 
-def _finish(
-    monitor: Monitor, folder: RunFolder, held_out: HeldOut, console: Console
-) -> FrozenPolicy:
-    """Export the last policy, and report the best one on trainings that picked nothing."""
+def _finish(monitor: Monitor, folder: RunFolder, held_out: HeldOut) -> FrozenPolicy:
+    """Export the last policy; return the best one."""
     last = monitor.policy()
     last.save(folder.final)
     best, score = monitor.memory["best"], held_out.mean(last)
     if best is None or score > best:
         save_best(last, folder, score)
-    policy = FrozenPolicy.load(folder.best)
-    result = held_out.report(policy)
+    return FrozenPolicy.load(folder.best)
+
+
+def _report(
+    policy: FrozenPolicy, folder: RunFolder, held_out: HeldOut, console: Console
+) -> FrozenPolicy:
+    """Set the best policy beside its rivals, on trainings that picked nothing."""
+    result = held_out.report(policy, console)
     card: dict[str, Any] = {**policy.card, "held_out": result.to_dict()}
     policy = FrozenPolicy(policy.weights(), card)
     policy.save(folder.best)
     console.print(_table(result))
-    console.print(f"Best policy: {folder.best}\nLast policy: {folder.final}", soft_wrap=True)
     return policy
 
 

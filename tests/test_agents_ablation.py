@@ -24,7 +24,8 @@ def test_finished_runs_are_not_repeated_and_differences_are_paired(
 ) -> None:
     begun: list[TrainConfig] = []
 
-    def record(config: TrainConfig) -> None:
+    def record(config: TrainConfig, report: bool) -> None:
+        assert not report
         begun.append(config)
         run = config.out / "run"
         (run / "policies" / "final").mkdir(parents=True)
