@@ -6,12 +6,14 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
+from torch import nn
+
 from experiments.arms import Arm, build_optimizer
 from experiments.arms.names import own_rate
 from experiments.arms.optimizers import import_library
 from experiments.config import EvaluateConfig
 from experiments.defaults import default_budget
-from experiments.policies import policy_digest
+from experiments.policies import policy_digest, shares_actions
 from experiments.records import RecordFile
 from experiments.runs import RunSpec, fingerprint
 from experiments.surroundings import surroundings
@@ -28,12 +30,14 @@ class Plan:
     Attributes:
         task: the instance of seed 0, for all that does not depend on the seed.
         policy: None where no arm needs one.
+        shares: whether several layers of the task's model share the policy's actions.
         device: kind of device that the runs compute on.
     """
 
     config: EvaluateConfig
     task: Task
     policy: FrozenPolicy | None
+    shares: bool = False
     device: str = "cpu"
 
     @property
@@ -99,17 +103,19 @@ class Plan:
         folder = self.config.folder / ("records" if spec.read_test else "tuning")
         # A task that says nothing of pretrained weights has none.
         pretrained = type(self.task).is_pretrained is not Task.is_pretrained
-        return RecordFile(folder, spec.name, fingerprint(spec, self.about, self.policy, pretrained))
+        own = fingerprint(spec, self.about, self.policy, pretrained, self.shares)
+        return RecordFile(folder, spec.name, own)
 
 
-def _check_fit(config: EvaluateConfig, task: Task) -> None:
-    """Refuse arms that cannot train the task's model, and a model that cannot be built."""
+def _checked_model(config: EvaluateConfig, task: Task) -> nn.Module:
+    """Return the task's model; refuse arms that cannot train it, and one that cannot be built."""
     with IsolatedTorchRandomness(task.seed, "fit").use():
         model = task.build_model()
     if config.recipe != "plan":
-        return
+        return model
     for name in dict.fromkeys(arm.method_name for arm in config.parsed_arms):
         build_optimizer(Arm(name, own_rate(name)), model, total_steps=2)
+    return model
 
 
 def make_plan(config: EvaluateConfig) -> Plan:
@@ -122,9 +128,11 @@ def make_plan(config: EvaluateConfig) -> Plan:
     for arm in config.parsed_arms:
         if arm.method.package is not None:
             import_library(arm)
-    _check_fit(config, task)
+    model = _checked_model(config, task)
     needed = any(arm.has_policy for arm in config.parsed_arms)
-    plan = Plan(config, task, FrozenPolicy.load(config.policy) if needed else None)
+    policy = FrozenPolicy.load(config.policy) if needed else None
+    shares = policy is not None and shares_actions(policy, model, task.is_pretrained)
+    plan = Plan(config, task, policy, shares)
     if plan.batch_size > task.size("train"):
         raise InvalidArgumentError(
             f"batch_size {plan.batch_size} is larger than the training split "

@@ -74,12 +74,17 @@ class RunSpec:
 
 
 def fingerprint(
-    spec: RunSpec, task: Mapping[str, Any], policy: FrozenPolicy | None, pretrained: bool
+    spec: RunSpec,
+    task: Mapping[str, Any],
+    policy: FrozenPolicy | None,
+    pretrained: bool = False,
+    shares: bool = False,
 ) -> str:
     """Return the hash of all that decides a run's result.
 
     `task`: the task's description without its seed, and the budget. `pretrained`: whether it begins
-    with pretrained weights.
+    with pretrained weights. `shares`: whether several of its layers share the policy's actions;
+    in controls none do.
     """
     return digest(
         {
@@ -95,7 +100,9 @@ def fingerprint(
             "seed": spec.seed,
             "run": [spec.device, spec.recipe, spec.scale, spec.read_test, *_amended(spec)],
             "arm": [spec.arm.method_name, spec.arm.lr, spec.arm.method.to_dict()],
-            "policy": behaviour(policy if spec.arm.has_policy else None, pretrained),
+            "policy": behaviour(
+                policy if spec.arm.has_policy else None, pretrained, shares and spec.arm.is_agent
+            ),
         }
     )
 

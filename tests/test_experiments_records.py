@@ -9,10 +9,11 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from torch import nn
 
 from experiments import runs
 from experiments.arms import parse_arms
-from experiments.policies import behaviour
+from experiments.policies import behaviour, shares_actions
 from experiments.records import RecordFile
 from experiments.runs import RunSpec, fingerprint
 from lr_env.action import Envelope
@@ -193,9 +194,28 @@ def test_a_record_depends_on_everything_that_the_envelope_is() -> None:
     names = {"mode": "action_mode"}
     for field in fields(Envelope):
         name = names.get(field.name, field.name)
-        card = {"weights_sha256": "a", name: 1.0}
+        card = {"weights_sha256": "a", name: True if name == "shared" else 1.0}
         policy = SimpleNamespace(card=card)
-        assert behaviour(policy, pretrained=True) == card  # type: ignore[arg-type]
+        assert behaviour(policy, pretrained=True, shares=True) == card  # type: ignore[arg-type]
+
+
+def test_sharing_decides_only_where_several_layers_do_and_never_a_control(tmp_path: Path) -> None:
+    own = policy(tmp_path)
+    envelope = {"shared": True, "pretrained_reach": 0.0}
+    shared = FrozenPolicy(own.weights(), {**own.card, **envelope})
+    model = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2), nn.Linear(2, 2))
+    assert shares_actions(shared, model, lambda name: False)
+    assert not shares_actions(shared, model, lambda name: not name.startswith("2."))
+    assert not shares_actions(own, model, lambda name: False)
+    free = FrozenPolicy(own.weights(), {**shared.card, "pretrained_reach": None})
+    assert shares_actions(free, model, lambda name: True)
+
+    def same(spec: RunSpec, shares: bool) -> bool:
+        return fingerprint(spec, TASK, shared, shares=shares) == fingerprint(spec, TASK, own)
+
+    assert same(SPEC, shares=False)
+    assert not same(SPEC, shares=True)
+    assert same(replace(SPEC, arm=parse_arms("random")[0]), shares=True)
 
 
 def test_what_a_policy_does_to_pretrained_layers_decides_only_where_there_are_some(

@@ -1,5 +1,6 @@
 """Trials are paired, and controls do what they say."""
 
+from dataclasses import replace
 from functools import partial
 
 import pytest
@@ -7,7 +8,7 @@ import torch
 
 from lr_env.action import Envelope
 from lr_env.layers import group_layers
-from lr_env.meta_test.controls import OneAction, RandomActions, Shuffled
+from lr_env.meta_test.controls import LayerByLayer, OneAction, RandomActions, Shuffled
 from lr_env.meta_test.pilots import (
     averaged,
     follow,
@@ -72,6 +73,16 @@ def test_the_mean_action_moves_all_layers_alike_and_is_the_policys_own() -> None
     inside = (moves[0] - moves[0].mean(-1, keepdim=True)).abs().max()
     assert inside < 1e-4
     assert torch.allclose(moves[0].mean(-1), (own.rates - own.start)[0].mean(-1), atol=1e-4)
+
+
+def test_controls_of_a_policy_that_shares_act_layer_by_layer() -> None:
+    shared = make_policy(envelope=replace(POLICY.envelope, shared=True))
+    control = LayerByLayer(shared)
+    assert control.envelope == POLICY.envelope
+    own = trial(follow(shared), shared.envelope)
+    assert torch.equal(trial(follow(control), control.envelope).loss, trial(follow(POLICY)).loss)
+    assert torch.allclose(own.loss, trial(follow(OneAction(POLICY))).loss, rtol=1e-5)
+    assert not torch.allclose(own.loss, trial(follow(POLICY)).loss, rtol=1e-5)
 
 
 def test_shuffled_rows_go_to_other_layers_and_one_layer_stays_the_agents() -> None:

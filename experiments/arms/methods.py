@@ -15,7 +15,9 @@ HYPERGRADIENT_LR = 1e-7
 """What Baydin et al. (2018) used with Adam on their multilayer perceptron."""
 
 OptimizerName = Literal["adam", "schedule-free", "prodigy", "adam-hd", "trainer"]
-PilotName = Literal["agent", "nobody", "one-action", "one-rate", "shuffled", "random"]
+PilotName = Literal[
+    "agent", "nobody", "layer-by-layer", "one-action", "one-rate", "shuffled", "random"
+]
 Schedule = Literal["constant", "cosine", "linear", "wsd", "onecycle", "reduce-on-plateau", "greedy"]
 
 
@@ -36,7 +38,8 @@ class Method:
         package: what it needs beyond torch.
         recipe: the recipe that it belongs to.
         pilot: who acts: the agent, or a control that has its policy's start and schedule (nobody,
-            its mean action for all layers, its actions on other layers' observations, chance).
+            its actions for each layer apart, their mean for all layers, its actions on other
+            layers' observations, chance).
         sees_validation: whether the agent is shown the validation loss of every reading.
     """
 
@@ -97,6 +100,9 @@ METHODS: dict[str, Method] = {
         "Go to lr* of fine-tuning, cosine", "cosine", None, lr_star="finetuning"
     ),
     "start": Method("The policy's start alone", z_max=14.0, z_init=None, pilot="nobody"),
+    "layer-by-layer": Method(
+        "Layers act apart", z_max=14.0, z_init=None, pilot="layer-by-layer"
+    ),
     "one-action": Method(
         "One action for all layers", z_max=14.0, z_init=None, pilot="one-action"
     ),
@@ -140,6 +146,7 @@ TRAINER_LINEAR_WORDS = (
 )
 PILOT_WORDS: dict[PilotName, str] = {
     "nobody": "no actions",
+    "layer-by-layer": "the policy's own action for every layer, shared with no other",
     "one-action": "the mean of the policy's actions for all layers",
     "one-rate": "one rate for all layers: the mean of their starts, and the mean of their actions",
     "shuffled": "the policy's actions on what another layer observes, the same one throughout",

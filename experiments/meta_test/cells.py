@@ -26,7 +26,8 @@ TUNED = ("cosine", "linear")
 LR_STAR = {"lr_star": False, "lr_star_kind": True}
 """Arms that go to lr*, and whether it is that of the kind of training."""
 FREE = ("start", "replay")
-ON_BASE = ("random", "one_action", "shuffled", "mean_scales")
+ON_BASE = ("random", "layer_by_layer", "one_action", "shuffled", "mean_scales")
+"""Of `layer_by_layer` and `one_action`, a policy has the one that it is not itself."""
 DEPENDENT = ("mean_scales", "replay")
 """Controls that need what another job found out."""
 FREE_RATE = 1e-3
@@ -131,7 +132,7 @@ def fingerprint(job: MetaTestJob, policy: FrozenPolicy | None) -> str:
             "suite": SUITE_VERSION,
             "versions": package_versions(("lr-env", "torch", "numpy")),
             "job": job.describe(),
-            "policy": behaviour(policy, pretrained=True),
+            "policy": behaviour(policy, pretrained=True, shares=True),
         }
     )
 
@@ -148,9 +149,13 @@ def baseline_cells(entry: MetaTestEntry, seeds: int, rates: tuple[float, ...]) -
 
 
 def policy_cells(
-    entry: MetaTestEntry, seeds: int, rates: tuple[float, ...], policy: str
+    entry: MetaTestEntry, seeds: int, rates: tuple[float, ...], policy: str, shared: bool
 ) -> list[Cell]:
-    """Return the cells that need the policy and nothing else."""
+    """Return the cells that need the policy and nothing else.
+
+    `shared`: whether its layers share an action.
+    """
+    left_out = (*DEPENDENT, "one_action" if shared else "layer_by_layer")
     few = tuple(rate for rate in rates if rate in CONTROL_RATES)
     seen = rates if entry.role == "overfitting" else few
     return [
@@ -160,7 +165,7 @@ def policy_cells(
         *(
             Cell(entry, arm, seeds, few, policy=policy)
             for arm in ON_BASE
-            if arm not in DEPENDENT
+            if arm not in left_out
         ),
     ]  # fmt: skip
 

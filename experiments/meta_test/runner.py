@@ -68,8 +68,8 @@ class MetaTest:
         first: list[MetaTestJob] = []
         for entry in self._entries:
             first += baseline_cells(entry, seeds, rates)
-            for given in self._policies:
-                first += policy_cells(entry, seeds, rates, given)
+            for given, policy in self._policies.items():
+                first += policy_cells(entry, seeds, rates, given, policy.envelope.shared)
         for given in self._policies:
             first += family_trials(given, self._family)
         # Stacks train on the CPU, whatever else there is.

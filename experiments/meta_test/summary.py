@@ -92,9 +92,14 @@ def losses(record: Mapping[str, Any], rate: float) -> Array:
 
 
 def compare_controls(records: Mapping[str, Records]) -> dict[str, Any]:
-    """Return the agent against every control over entries: log ratios below 0 favour the agent."""
+    """Return the agent against every control over entries: log ratios below 0 favour the agent.
+
+    Controls that the policy does not have are left out.
+    """
     found = {}
     for control in CONTROLS:
+        if not all(control in own for own in records.values()):
+            continue
         ratios = {name: log_ratio(own, control) for name, own in records.items()}
         tables = list(ratios.values())
         found[control] = {

@@ -25,7 +25,7 @@ from experiments.policies import load_meant
 from experiments.records import Record
 from lr_env.action import Envelope
 from lr_env.layers import group_layers
-from lr_env.meta_test.controls import OneAction, RandomActions, Shuffled
+from lr_env.meta_test.controls import LayerByLayer, OneAction, RandomActions, Shuffled
 from lr_env.meta_test.pilots import (
     follow,
     held_rates,
@@ -96,15 +96,16 @@ def _arm(cell: Cell) -> tuple[StackSettings, Pilot]:
     if arm == "start":
         return replace(alone, envelope=replace(policy.envelope, mode="incremental")), hold
     seed = derive_seed(0, "meta-test control", cell.entry.name)
-    pilots = {
-        "agent": follow(policy),
-        "agent_validation": follow(policy),
-        "random": follow(RandomActions(policy, seed)),
-        "one_action": follow(OneAction(policy)),
-        "shuffled": follow(Shuffled(policy, seed)),
-    }
+    acting = {
+        "agent": policy,
+        "agent_validation": policy,
+        "random": RandomActions(policy, seed),
+        "layer_by_layer": LayerByLayer(policy),
+        "one_action": OneAction(policy),
+        "shuffled": Shuffled(policy, seed),
+    }[arm]
     shown = 1.0 if arm == "agent_validation" else 0.0
-    return replace(settings, envelope=policy.envelope, validation_seen=shown), pilots[arm]
+    return replace(settings, envelope=acting.envelope, validation_seen=shown), follow(acting)
 
 
 def _mean_of_others(rates: Any) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import torch
 from torch import Tensor
@@ -15,6 +15,8 @@ from lr_env.randomness import numpy_generator, torch_generator
 class Control(FrozenPolicy):
     """A policy's weights, start, schedule and envelope, and other actions; made for one trial.
 
+    Layers act apart in it, whether they share an action in the policy or not.
+
     Args:
         policy: what it is a control of.
         seed: of what it draws.
@@ -22,7 +24,12 @@ class Control(FrozenPolicy):
 
     def __init__(self, policy: FrozenPolicy, seed: int = 0) -> None:
         super().__init__(policy.weights(), policy.card)
+        self.envelope = replace(self.envelope, shared=False)
         self._seed = seed
+
+
+class LayerByLayer(Control):
+    """Gives every layer the action that the policy has for it; of one that shares them."""
 
 
 class NoActions(Control):
@@ -47,7 +54,7 @@ class OneRate(OneAction):
 
     def __init__(self, policy: FrozenPolicy, seed: int = 0) -> None:
         super().__init__(policy, seed)
-        self.envelope = _OneStart(**asdict(policy.envelope))
+        self.envelope = _OneStart(**asdict(self.envelope))
 
 
 @dataclass(frozen=True)
