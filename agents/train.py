@@ -108,7 +108,7 @@ def _logger(folder: RunFolder) -> Logger:
     """Return SB3's logger: TensorBoard and CSV; a resumed run adds files of its own."""
     number = len(list(folder.logs.glob("progress*.csv")))
     suffix = f"-{number}" if number else ""
-    folder.logs.mkdir(parents=True, exist_ok=True)
+    files.ensure_folder(folder.logs)
     formats = [
         make_output_format(kind, str(folder.logs), suffix) for kind in ("csv", "tensorboard")
     ]

@@ -111,9 +111,9 @@ def protocol(summary: dict[str, Any]) -> list[str]:
     ]
     if summary["corrected_for_overlap"]:
         lines.append(
-            "Splits of different seeds overlap: the differences' intervals and p values have the "
-            "correction of Nadeau and Bengio (2003); intervals of single arms do not, and are too "
-            "narrow."
+            "Splits of different seeds overlap: the differences' t intervals and p values have the "
+            "correction of Nadeau and Bengio (2003); bootstrap intervals and those of single arms "
+            "do not, and are too narrow."
         )
     elif isinstance(summary["task"].get("rows"), dict):
         lines.append(

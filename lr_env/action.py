@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from lr_env.arguments import check_number
 from lr_env.errors import InvalidArgumentError, UnknownNameError
 from lr_env.schedules import SCHEDULES
 
@@ -116,6 +117,9 @@ class Envelope:
     shared: bool = False
 
     def __post_init__(self) -> None:
+        for name in ("z_max", "max_step", "ceiling", "reach", "leak", "pretrained_reach"):
+            if getattr(self, name) is not None or name in ("z_max", "max_step", "leak"):
+                check_number(name, getattr(self, name))
         if not 0.0 < self.z_max <= 20.0:
             raise InvalidArgumentError(f"z_max must be in (0, 20] octaves, not {self.z_max}.")
         if not 0.0 < self.max_step <= 20.0:

@@ -35,6 +35,12 @@ def bare_optimizer(optimizer: Any) -> Optimizer:
     return inner if isinstance(inner, Optimizer) else optimizer
 
 
+def check_model(model: Any) -> None:
+    """Raise ModelError for what is no module."""
+    if not isinstance(model, nn.Module):
+        raise ModelError(f"The model is to be a torch.nn.Module, not a {type(model).__name__}.")
+
+
 def check_closure(optimizer: Optimizer) -> None:
     """Raise ModelError for an optimizer that does not step from gradients alone."""
     name = type(optimizer).__name__
@@ -48,6 +54,15 @@ def check_optimizer(optimizer: Any) -> None:
     if not isinstance(optimizer, Optimizer):
         name = type(optimizer).__name__
         raise ModelError(f"The optimizer is to be one of torch.optim's kind, not a {name}.")
+    held = {id(p) for group in optimizer.param_groups for p in group["params"]}
+    for name, inner in vars(optimizer).items():
+        if isinstance(inner, Optimizer) and any(
+            id(p) in held for group in inner.param_groups for p in group["params"]
+        ):
+            raise ModelError(
+                f"{type(optimizer).__name__} leaves its steps to the {type(inner).__name__} inside "
+                f"it: hand over optimizer.{name}, the one that steps."
+            )
     if isinstance(optimizer, Rprop):
         raise ModelError(
             "Rprop has step sizes of its own after the first step and cannot be controlled: use an "

@@ -14,9 +14,11 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from lr_env.action import Envelope, InitialScale
+from lr_env.arguments import check_number
 from lr_env.controllable import (
     bare_model,
     bare_optimizer,
+    check_model,
     check_optimizer,
     check_processes,
     check_step,
@@ -108,6 +110,7 @@ class LRController:
         z_init: InitialScale | None = None,
         pretrained: Pretrained = None,
     ) -> None:
+        check_model(model)
         model, optimizer = bare_model(model), bare_optimizer(optimizer)
         check_processes()
         check_optimizer(optimizer)
@@ -119,8 +122,12 @@ class LRController:
         check_horizon(total_steps, 1 if steps_per_action is None else steps_per_action)
         # Plain numbers, whatever they were: a checkpoint holds them.
         total_steps = operator.index(total_steps)
-        if steps_per_epoch is not None and not steps_per_epoch > 0:
-            raise InvalidArgumentError(f"steps_per_epoch must be above 0, not {steps_per_epoch}.")
+        if steps_per_epoch is not None:
+            check_number("steps_per_epoch", steps_per_epoch)
+            if not steps_per_epoch > 0:
+                raise InvalidArgumentError(
+                    f"steps_per_epoch must be above 0, not {steps_per_epoch}."
+                )
         envelope = self.policy.envelope
         self._instruments = Instruments(
             model,
@@ -146,6 +153,7 @@ class LRController:
             optimizer.register_step_post_hook(self._after_step),
             # A step that was broken off has left our rates in it.
             optimizer.register_state_dict_pre_hook(self._before_saving),
+            optimizer.register_load_state_dict_pre_hook(self._before_loading),
         ]
         self._remarks = Remarks(model, optimizer, self._instruments)
         self._remarks.at_the_beginning()
@@ -212,6 +220,7 @@ class LRController:
             "policy": self.policy.card.get("weights_sha256"),
             "envelope": asdict(self._instruments.envelope),
             "instruments": self._instruments.state_dict(),
+            "remarks": self._remarks.state_dict(),
             "history": [asdict(decision) for decision in self.history],
         }
 
@@ -238,12 +247,15 @@ class LRController:
                 f"This controller state was saved with {apart}: make the controller with the same."
             )
         self._instruments.load_state_dict(state["instruments"])
+        self._remarks.load_state_dict(state.get("remarks", {}))
         self._remarks.at_resuming(state["instruments"].get("total_steps"))
         self.history = [
             Decision(**{**entry, "learning_rates": tuple(entry["learning_rates"])})
             for entry in state["history"]
         ]
 
+    # Whoever compiles optimizer.step compiles its hooks, too, and these are no arithmetic.
+    @torch.compiler.disable  # type: ignore[untyped-decorator]
     def _before_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
         # An optimizer whose step calls that of its base class has both of them hooked.
         if self._depth > 0:
@@ -262,12 +274,17 @@ class LRController:
             self._prepare()
         self._depth = 1
 
+    @torch.compiler.disable  # type: ignore[untyped-decorator]
     def _after_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
         self._depth -= 1
         if self._depth == 0 and not self._void:
             self._instruments.after_update()
 
     def _before_saving(self, optimizer: Optimizer) -> None:
+        self._instruments.release()
+
+    def _before_loading(self, optimizer: Optimizer, state: dict[str, Any]) -> None:
+        self._depth = 0
         self._instruments.release()
 
     def _prepare(self) -> None:
@@ -291,7 +308,10 @@ class LRController:
                 "checkpoint, and look for bad samples or numbers too large for the precision."
             )
         self._remarks.at_a_decision(loss)
-        instruments.act(self.policy.act(instruments.observe()))
+        action = self.policy.act(instruments.observe())
+        if instruments.step == 0:
+            self._remarks.at_the_start()
+        instruments.act(action)
         self.history.append(
             Decision(
                 step=instruments.step,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from lr_env.arguments import check_whole
 from lr_env.errors import InvalidArgumentError
 
 DECISIONS_BY_DEFAULT = 200
@@ -12,12 +13,6 @@ DECISIONS_BY_DEFAULT = 200
 def default_steps_per_action(total_steps: int) -> int:
     """Return the interval that gives a training of any length about 200 decisions."""
     return max(1, total_steps // DECISIONS_BY_DEFAULT)
-
-
-def check_whole(name: str, count: object) -> None:
-    """Raise InvalidArgumentError unless `count` is a whole number."""
-    if not hasattr(count, "__index__"):
-        raise InvalidArgumentError(f"{name} must be a whole number, not {count!r}.")
 
 
 def check_horizon(total_steps: int, steps_per_action: int) -> None:

@@ -41,11 +41,14 @@ def dry_run(optimizer: Optimizer) -> Mapping[int, Tensor]:
     copies = {id(own): twin for own, twin in pairs}
     try:
         double = _double(optimizer, copies)
-        for _ in range(DRY_RUN):
-            with torch.no_grad():
-                for own, twin in pairs:
-                    twin.copy_(own)
-            double.step()
+        devices = {own.device for own, _ in pairs if own.is_cuda}
+        # Some optimizers add noise, from generators that are not ours.
+        with torch.random.fork_rng(devices=sorted(devices, key=str)):
+            for _ in range(DRY_RUN):
+                with torch.no_grad():
+                    for own, twin in pairs:
+                        twin.copy_(own)
+                double.step()
     except torch.cuda.OutOfMemoryError:
         raise
     except (RuntimeError, TypeError, AttributeError, KeyError) as error:
@@ -71,7 +74,7 @@ def _double(optimizer: Optimizer, copies: Mapping[int, nn.Parameter]) -> Optimiz
     double: Optimizer = object.__new__(type(optimizer))
     for name, value in vars(optimizer).items():
         if name not in _LEFT_BEHIND:
-            setattr(double, name, copy.deepcopy(value, memo))
+            setattr(double, name, _copied(value, memo))
     double._optimizer_step_pre_hooks = OrderedDict()
     double._optimizer_step_post_hooks = OrderedDict()
     double.state = defaultdict(dict)
@@ -80,6 +83,16 @@ def _double(optimizer: Optimizer, copies: Mapping[int, nn.Parameter]) -> Optimiz
             double.state[copies[id(parameter)]] = copy.deepcopy(state, memo)
     double.param_groups = [_group(group, copies) for group in optimizer.param_groups]
     return double
+
+
+def _copied(value: Any, memo: dict[int, Any]) -> Any:
+    """Return a copy; the thing itself where it cannot be copied, such as a lock or a logger."""
+    if isinstance(value, torch.Generator):
+        return value.clone_state()
+    try:
+        return copy.deepcopy(value, memo)
+    except (TypeError, RuntimeError):
+        return value
 
 
 def _group(group: Mapping[str, Any], copies: Mapping[int, nn.Parameter]) -> dict[str, Any]:

@@ -81,6 +81,7 @@ class LayerwiseLREnv(gymnasium.Env[Observation, Action]):
     }
     _potential: Tensor
 
+    @torch.inference_mode(False)
     def __init__(
         self,
         task: str | Task | Callable[[int], Task] = "digits",
@@ -157,6 +158,7 @@ class LayerwiseLREnv(gymnasium.Env[Observation, Action]):
         )
         self._ended = True
 
+    @torch.inference_mode(False)
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Observation, dict[str, Any]]:
@@ -172,6 +174,7 @@ class LayerwiseLREnv(gymnasium.Env[Observation, Action]):
         self._ended = False
         return self._look()
 
+    @torch.inference_mode(False)
     def step(self, action: Action) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
         """Set the rates, apply the pending gradient, train to the next decision, and look."""
         if self._ended:
@@ -187,7 +190,7 @@ class LayerwiseLREnv(gymnasium.Env[Observation, Action]):
         gained = float(reward(before, self._potential, self._gamma, self._reward_kind))
         self._ended = diverged or self._instruments.step >= self.total_steps
         if diverged:
-            return self._last_observation, gained, True, False, self._info(diverged=True)
+            return self._last_observation.copy(), gained, True, False, self._info(diverged=True)
         observation, info = self._look()
         return observation, gained, self._ended, False, info
 
@@ -252,7 +255,7 @@ class LayerwiseLREnv(gymnasium.Env[Observation, Action]):
             self._instruments.record_validation(self._validation_loss)
         observation = self._instruments.observe()
         self._last_observation: Observation = observation.to(torch.float32).numpy()
-        return self._last_observation, self._info(diverged=False)
+        return self._last_observation.copy(), self._info(diverged=False)
 
     def _info(self, diverged: bool) -> dict[str, Any]:
         info = {

@@ -68,7 +68,12 @@ def write_folder(folder: Path, fill: Callable[[Path], None]) -> None:
     ensure_folder(folder.parent)
     if folder.exists() and not folder.is_dir():
         raise OutputError(f"Cannot write {folder} (a file stands there): choose another folder.")
-    aside = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    try:
+        aside = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    except OSError as error:
+        raise OutputError(
+            f"Cannot write to {folder.parent} ({error.strerror}): choose another folder."
+        ) from error
     old = aside.with_name(aside.name + ".old")
     try:
         fill(aside)

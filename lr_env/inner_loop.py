@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lr_env.decisions import check_whole
+from lr_env.arguments import check_whole
 from lr_env.errors import DataError, InvalidArgumentError, NonFiniteLossError
 from lr_env.optimizers import OptimizerFactory, build_optimizer
 from lr_env.randomness import IsolatedTorchRandomness, torch_generator
@@ -114,7 +114,8 @@ class InnerLoop:
         """Compute the next mini-batch's gradient; return its loss, detached."""
         batch = _to_dtype(self._stream.next(), self._dtype)
         self.optimizer.zero_grad()
-        with self._dropout.use():
+        # Agents act under no_grad, and may step their environment in there, too.
+        with torch.enable_grad(), self._dropout.use():
             loss = self.task.loss(self.model, batch)
             loss.backward()  # type: ignore[no-untyped-call]
         return loss.detach()
@@ -174,5 +175,6 @@ def _to_dtype(batch: Any, dtype: torch.dtype) -> Any:
     if isinstance(batch, Mapping):
         return {key: _to_dtype(value, dtype) for key, value in batch.items()}
     if isinstance(batch, tuple | list):
-        return type(batch)(_to_dtype(value, dtype) for value in batch)
+        parts = [_to_dtype(value, dtype) for value in batch]
+        return type(batch)(*parts) if hasattr(batch, "_fields") else type(batch)(parts)
     return batch

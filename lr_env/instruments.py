@@ -131,6 +131,7 @@ class Instruments:
 
     def observe(self) -> Tensor:
         """Return the observation `[L, F]` of this decision, with the pending gradient in place."""
+        self._rates.check_model(self._model)
         if self.step == 0:
             # The model may have been moved or loaded since these were made.
             self._statistics.begin()

@@ -113,7 +113,11 @@ def policy_names() -> list[str]:
 
 
 def resolve_policy(policy: str | Path | FrozenPolicy) -> FrozenPolicy:
-    """Return `policy` itself, or load it."""
+    """Return `policy` itself, or load it. Raises PolicyError for what is neither."""
+    if not isinstance(policy, str | Path | FrozenPolicy):
+        raise PolicyError(
+            f"A policy is a name, the path of a folder or a FrozenPolicy, not {policy!r}."
+        )
     return policy if isinstance(policy, FrozenPolicy) else FrozenPolicy.load(policy)
 
 
@@ -191,7 +195,11 @@ def _checked_weights(
     names = {f"{index}.{part}" for index in range(count) for part in ("weight", "bias")}
     if not count or set(weights) != names:
         raise PolicyError(f"its weights are named {sorted(weights)}, not 0.weight, 0.bias, ....")
-    layers = [(weights[f"{i}.weight"], weights[f"{i}.bias"]) for i in range(count)]
+    # Copies: whoever made the weights may go on training them, or on another device.
+    own = {
+        name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in weights.items()
+    }
+    layers = [(own[f"{i}.weight"], own[f"{i}.bias"]) for i in range(count)]
     width = len(FEATURES)
     for index, (weight, bias) in enumerate(layers):
         fits = weight.ndim == 2 and weight.shape[1] == width and bias.shape == weight.shape[:1]

@@ -58,6 +58,16 @@ class LayerRates:
         vars(self).update(state)
         self._layer_of = self._index()
 
+    def check_model(self, model: nn.Module) -> None:
+        """Raise ModelError if a parameter of the layers is no longer the model's."""
+        present = {id(parameter) for parameter in model.parameters()}
+        for layer, members in zip(self._layers, self._members, strict=True):
+            if any(id(parameter) not in present for parameter in members):
+                raise ModelError(
+                    f"Parameters of layer {layer.name!r} were replaced in the model since the "
+                    "controller was made: call detach(), and make optimizer and controller anew."
+                )
+
     def base(self) -> list[float]:
         """Return today's unscaled rate of every layer."""
         return self._per_layer(lambda group: float(group["lr"]))
@@ -89,7 +99,7 @@ class LayerRates:
 
     def _not_ours(self) -> int:
         held = (p for group in self._optimizer.param_groups for p in group["params"])
-        return sum(id(p) not in self._layer_of and p.requires_grad for p in held)
+        return sum(id(p) not in self._layer_of and p.requires_grad and p.numel() > 0 for p in held)
 
     def _index(self) -> dict[int, int]:
         # By identity, which a copy or an unpickled training has anew.
@@ -114,4 +124,10 @@ class LayerRates:
             for group in self._own_groups or self._optimizer.param_groups
             for parameter in group["params"]
         }
-        return [values[id(parameter)] for parameter in self._largest]
+        try:
+            return [values[id(parameter)] for parameter in self._largest]
+        except KeyError as error:
+            raise ModelError(
+                "The optimizer no longer holds all parameters that the controller was made for: "
+                "call detach(), and make a new controller once model and optimizer are settled."
+            ) from error

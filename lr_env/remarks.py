@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
+from typing import Any
+
 from torch import nn
 from torch.optim import Optimizer
 
@@ -21,6 +25,7 @@ class Remarks:
         self._instruments = instruments
         self._said: set[str] = set()
         self._step, self._losses = 0, 0
+        self._first_rates: list[float] | None = None
 
     def at_the_beginning(self) -> None:
         """Warn of parameters in the optimizer that are not the model's."""
@@ -44,6 +49,14 @@ class Remarks:
                 "works in the step() of the optimizer that it was given, and in no other.",
             )
 
+    def state_dict(self) -> dict[str, Any]:
+        """Return what has to be known of the training's beginning, as plain values."""
+        return {"first_rates": self._first_rates}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from `state`."""
+        self._first_rates = state.get("first_rates")
+
     def at_a_decision(self, loss: float) -> None:
         """Warn of whatever a policy cannot make anything of."""
         if loss < 0.0:
@@ -54,6 +67,21 @@ class Remarks:
             )
         self._of_strangers()
         self._of_the_base()
+
+    def at_the_start(self) -> None:
+        """Warn of layers whose start lies outside of the envelope, or is not known."""
+        instruments = self._instruments
+        if instruments.envelope.z_init == "zero":
+            return
+        bounded = int((instruments.z.abs() >= instruments.envelope.z_max).sum())
+        if bounded:
+            self._say(
+                "bounded",
+                f"{bounded} of {len(instruments.layers)} layers start at the envelope's edge, "
+                f"{instruments.envelope.z_max:g} octaves (factors of two) from the optimizer's "
+                "learning rate, where the policy would go on: write one nearer to what trains, "
+                "such as 0.001, or say z_init='zero' to begin at the one that is there.",
+            )
 
     def at_the_end(self) -> None:
         """Warn of a training that goes on past its steps."""
@@ -100,19 +128,23 @@ class Remarks:
                 "positive lr and leave warm-up to the policy, or say z_init='zero'.",
             )
             return
-        lowered = [
+        # Whoever moves rates by hand, or by the loss, leaves no nominal rate behind.
+        first = self._first_rates = self._first_rates or reference
+        moved = [
             (own, made_of)
-            for own, made_of in zip(base, reference, strict=True)
-            if own < made_of * (1.0 - 1e-6)
+            for own, *places in zip(base, reference, first, strict=True)
+            for made_of in places
+            if not math.isclose(own, made_of, rel_tol=1e-6)
         ]
-        if envelope.schedule != "constant" and lowered:
-            own, made_of = lowered[0]
+        if envelope.schedule != "constant" and moved:
+            own, made_of = moved[0]
             self._say(
                 "schedules",
-                f"The optimizer's learning rate is {own:.3g} where its schedule is made of "
-                f"{made_of:.3g}, and the policy's own schedule comes on top: leave the scheduler "
-                "out (lr_scheduler_type='constant' in a Trainer; delete initial_lr and max_lr from "
-                "the optimizer's groups if it is gone already), or say z_init='zero'.",
+                f"The optimizer's learning rate is {own:.3g} where the policy's start was found, "
+                f"or its schedule is made, at {made_of:.3g}: the policy's own schedule comes on "
+                "top of what moves it. Leave warm-up and schedulers out "
+                "(lr_scheduler_type='constant' in a Trainer; delete initial_lr and max_lr from "
+                "the optimizer's groups if they are gone already), or say z_init='zero'.",
             )
 
     def _say(self, about: str, message: str) -> None:

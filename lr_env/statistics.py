@@ -93,8 +93,9 @@ class LayerStatistics:
     def read(self) -> Tensor:
         """Return the raw statistics `[L, R]` on the CPU, in float32 (float64 for such models)."""
         options = {id(p): group for group in self._optimizer.param_groups for p in group["params"]}
-        rows = [self._row(index, options) for index in range(len(self._layers))]
-        return torch.stack(rows).cpu()
+        # Layers may lie on several devices.
+        rows = [self._row(index, options).cpu() for index in range(len(self._layers))]
+        return torch.stack(rows)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the statistics' memory, as plain tensors (two copies of the weights)."""
@@ -124,9 +125,11 @@ class LayerStatistics:
             for kept, loaded in zip(own, state[name], strict=True):
                 torch._foreach_copy_(kept, list(loaded))
         # A checkpoint is often read onto the CPU, wherever the model is.
-        device = self._layers[0][0].device
         for name, values in (("previous_dot", self._previous_dot), ("direction", self._direction)):
-            values[:] = [value.to(device, copy=True) for value in state[name]]
+            values[:] = [
+                value.to(group[0].device, copy=True)
+                for value, group in zip(state[name], self._layers, strict=True)
+            ]
 
     def _row(self, index: int, options: Mapping[int, Mapping[str, Any]]) -> Tensor:
         group = self._layers[index]
@@ -143,11 +146,12 @@ class LayerStatistics:
         ])  # fmt: skip
 
     def _dot(self, left: Sequence[Tensor], right: Sequence[Tensor]) -> Tensor:
-        parts = [
-            torch.dot(a.detach().flatten().to(self._dtype), b.detach().flatten().to(self._dtype))
-            for a, b in zip(left, right, strict=True)
-        ]
+        parts = [torch.dot(self._flat(a), self._flat(b)) for a, b in zip(left, right, strict=True)]
         return torch.stack(parts).sum()
+
+    def _flat(self, tensor: Tensor) -> Tensor:
+        own = tensor.detach()
+        return (torch.view_as_real(own) if own.is_complex() else own).flatten().to(self._dtype)
 
     def _direction_rms(self, change: Sequence[Tensor], learning_rate: float) -> Tensor:
         moved = torch.stack([torch.count_nonzero(tensor) for tensor in change]).sum()
@@ -172,13 +176,16 @@ def gradient_average(state: Mapping[str, Any], options: Mapping[str, Any]) -> Te
 
     `state` is the optimizer's of one parameter, `options` its parameter group. `exp_avg` of the
     Adam family (Kingma and Ba 2015, algorithm 1) is divided by 1 - beta1^t; a
-    `momentum_buffer` of gradients, a discounted sum, by what its weights add up to in the long run.
+    `momentum_buffer` of gradients, a discounted sum, by what its weights add up to in the long run
+    (Muon's is an average already).
     """
     if "exp_avg" in state and "betas" in options and "step" in state:
         debias = 1.0 - options["betas"][0] ** max(1.0, float(state["step"]))
         return torch.div(state["exp_avg"], debias)
     # RMSprop's buffer is one of updates, not of gradients.
     buffer = None if "square_avg" in state else state.get("momentum_buffer")
+    if buffer is not None and "ns_steps" in options:
+        return torch.as_tensor(buffer)
     if buffer is not None and options.get("momentum", 1.0) < 1.0:
         enters = 1.0 - options.get("dampening", 0.0)
         return torch.mul(buffer, (1.0 - options["momentum"]) / enters) if enters > 0 else None

@@ -265,3 +265,10 @@ def test_test_data_is_never_touched() -> None:
             return super().tensors(split)
 
     run_idle(LayerwiseLREnv(Guarded, num_decisions=4), seed=0)
+
+
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+def test_an_episode_is_the_same_where_no_gradients_are_kept(mode) -> None:
+    losses = [info["validation_loss"] for info in run_idle(make_env(), 3)]
+    with mode():
+        assert [info["validation_loss"] for info in run_idle(make_env(), 3)] == losses

@@ -159,7 +159,10 @@ class MetaTest:
 
 
 def _label(given: str, policy: FrozenPolicy) -> str:
-    """Return the name of a policy's folder: many runs export a policy of the same name."""
+    """Return the name of a policy's folder: many runs export a policy of the same name.
+
+    Weights alone do not tell them apart, since envelopes differ.
+    """
     if given in policy_names():
         return given
-    return f"{policy.name}-{policy.card['weights_sha256'][:8]}"
+    return f"{policy.name}-{policy_digest(policy)[:8]}"
