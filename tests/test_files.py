@@ -100,3 +100,14 @@ def test_an_interrupt_between_the_renames_leaves_the_old_folder(
     with pytest.raises(KeyboardInterrupt):
         files.write_folder(target, lambda aside: files.write_text(aside / "two", "2"))
     assert everything_below(tmp_path) == ["run", "run/one"]
+
+
+def test_a_folder_that_cannot_be_made_aside_is_an_output_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(**_: object) -> str:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(files.tempfile, "mkdtemp", full)
+    with pytest.raises(OutputError, match="No space left on device"):
+        files.write_folder(tmp_path / "policy", lambda aside: None)

@@ -124,6 +124,18 @@ def test_bars_pass_for_an_agent_that_is_level_and_fail_for_one_that_is_not() -> 
     assert "worst scratch from" in failed["1"].text
 
 
+def test_a_control_that_a_policy_does_not_have_is_in_no_bar() -> None:
+    made = records(record(0.5, 0.5, 3.0))
+    del made["one_action"]
+    controls = compare_controls({"scratch": made})
+    assert "one_action" not in controls
+    bars = judge({"scratch": summarise_entry(entry("scratch"), made)}, controls)
+    (own,) = (bar for bar in bars if bar.name.startswith("4"))
+    assert own.passed
+    assert "layer_by_layer" in own.text
+    assert "one_action" not in own.text
+
+
 def test_four_of_five_cells_are_enough_and_three_are_not() -> None:
     def share(passing: int) -> bool | None:
         rates = (1e-5, 3e-5, 1e-4, 3e-4, 1e-3)

@@ -101,3 +101,24 @@ def test_optimizers_without_an_average_have_none(name: str) -> None:
     parameter.grad = torch.ones(3)
     optimizer.step()
     assert gradient_average(optimizer.state[parameter], optimizer.param_groups[0]) is None
+
+
+def test_the_average_of_muon_is_one_already() -> None:
+    parameter = torch.nn.Parameter(torch.zeros(4, 4))
+    optimizer = torch.optim.Muon([parameter], lr=0.0, momentum=0.9)
+    for _ in range(200):
+        parameter.grad = torch.ones(4, 4)
+        optimizer.step()
+    average = gradient_average(optimizer.state[parameter], optimizer.param_groups[0])
+    assert average is not None
+    assert torch.allclose(average, torch.ones(4, 4), atol=1e-3)
+
+
+def test_complex_weights_count_with_both_of_their_parts() -> None:
+    model = torch.nn.Module()
+    model.weight = torch.nn.Parameter(torch.full((3,), 3.0 + 4.0j))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    model.weight.grad = torch.full((3,), 1.0 + 1.0j)
+    raw = LayerStatistics(model, group_layers(model), optimizer).read()[0]
+    assert raw[RAW_STATISTICS.index("weight_sq")] == pytest.approx(75.0)
+    assert raw[RAW_STATISTICS.index("gradient_sq")] == pytest.approx(6.0)
