@@ -76,7 +76,7 @@ COMPARED = {
     "Schedule-Free AdamW, best of nine rates": "schedule-free@best",
     "Prodigy": "prodigy",
     "control: the agent's start and schedule, no actions": "start",
-    "control: its mean action for all layers": "one-action",
+    "control: an action for every layer": "layer-by-layer",
     "control: one rate for all layers": "one-rate",
     "control: cosine from lr\\*; on text that of fine-tuning": "lr-star",
     "agent around the recipe, minus the recipe": "adam-cosine",
