@@ -18,7 +18,8 @@ def about_policy(policy: FrozenPolicy, task: str) -> dict[str, Any]:
     """Return what `policy` is and was trained on; None for what its card does not say.
 
     `saw_task`: whether meta-training drew from `task` itself; None where the card lists no tasks.
-    `developed_on`: tasks by whose validation data something of it was chosen.
+    `developed_on`: tasks by whose validation data something of it was chosen. `amended`: what was
+    changed of it after its meta-training.
     """
     card = policy.card
     config, trained = _mapping(card.get("config")), _mapping(card.get("trained"))
@@ -28,6 +29,7 @@ def about_policy(policy: FrozenPolicy, task: str) -> dict[str, Any]:
     names = {str(entry.get("name")) for entry in tasks}
     known = card.get("developed_on")
     developed = known if isinstance(known, list) else []
+    amended = card.get("amended")
     return {
         "name": policy.name,
         "sha256": card["weights_sha256"],
@@ -40,6 +42,7 @@ def about_policy(policy: FrozenPolicy, task: str) -> dict[str, Any]:
         "trainings": len(tasks),
         "saw_task": (task == FamilyTask.name or task in names) if tasks else None,
         "developed_on": [own for own in developed if isinstance(own, str)],
+        "amended": amended if isinstance(amended, str) else None,
     }
 
 
@@ -73,6 +76,7 @@ def policy_sentences(summary: dict[str, Any]) -> list[str]:
     return [
         f"The agent is the policy {policy['name']}, meta-trained {how}, then frozen. "
         f"{saw}{looked_at}",
+        *([f"Amended afterwards: {policy['amended']}"] if policy["amended"] else []),
         f"Its weights have the sha256 {policy['sha256']}.",
     ]
 

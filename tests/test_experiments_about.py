@@ -41,3 +41,11 @@ def test_protocol_says_which_agents_see_validation_data(policy: FrozenPolicy) ->
     said = " ".join(protocol(summary))
     assert "of the agents it is shown to One that is shown alone" in said
     assert "no agent sees it" not in said
+
+
+def test_what_was_amended_afterwards_is_said(policy: FrozenPolicy) -> None:
+    summary = {"policy": about_policy(policy, "toy"), "task": {"name": "toy"}}
+    assert not any("Amended" in said for said in policy_sentences(summary))
+    policy.card["amended"] = "one action for all."
+    summary["policy"] = about_policy(policy, "toy")
+    assert "Amended afterwards: one action for all." in policy_sentences(summary)
