@@ -73,10 +73,10 @@ def policy_sentences(summary: dict[str, Any]) -> list[str]:
         if developed
         else ""
     )
+    amended = f" Amended afterwards: {policy['amended']}" if policy["amended"] else ""
     return [
         f"The agent is the policy {policy['name']}, meta-trained {how}, then frozen. "
-        f"{saw}{looked_at}",
-        *([f"Amended afterwards: {policy['amended']}"] if policy["amended"] else []),
+        f"{saw}{looked_at}{amended}",
         f"Its weights have the sha256 {policy['sha256']}.",
     ]
 

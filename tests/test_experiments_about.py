@@ -48,4 +48,4 @@ def test_what_was_amended_afterwards_is_said(policy: FrozenPolicy) -> None:
     assert not any("Amended" in said for said in policy_sentences(summary))
     policy.card["amended"] = "one action for all."
     summary["policy"] = about_policy(policy, "toy")
-    assert "Amended afterwards: one action for all." in policy_sentences(summary)
+    assert policy_sentences(summary)[0].endswith(" Amended afterwards: one action for all.")
