@@ -69,7 +69,7 @@ class Remarks:
         self._of_the_base()
 
     def at_the_start(self) -> None:
-        """Warn of layers whose start lies outside of the envelope, or is not known."""
+        """Warn of layers whose start lies outside of the envelope."""
         instruments = self._instruments
         if instruments.envelope.z_init == "zero":
             return

@@ -93,9 +93,9 @@ class LayerStatistics:
     def read(self) -> Tensor:
         """Return the raw statistics `[L, R]` on the CPU, in float32 (float64 for such models)."""
         options = {id(p): group for group in self._optimizer.param_groups for p in group["params"]}
-        # Layers may lie on several devices.
-        rows = [self._row(index, options).cpu() for index in range(len(self._layers))]
-        return torch.stack(rows)
+        rows = [self._row(index, options) for index in range(len(self._layers))]
+        # Layers may lie on several devices; where they do not, a GPU is waited for once.
+        return torch.stack([row.to(rows[0].device) for row in rows]).cpu()
 
     def state_dict(self) -> dict[str, Any]:
         """Return the statistics' memory, as plain tensors (two copies of the weights)."""

@@ -24,6 +24,10 @@ def batch(index: int) -> tuple[torch.Tensor, torch.Tensor]:
     return x, torch.randint(CLASSES, (16,), generator=generator)
 
 
+def adam(model: nn.Module, lr: float = 1e-3) -> torch.optim.Adam:
+    return torch.optim.Adam(model.parameters(), lr=lr)
+
+
 def control(model: nn.Module, optimizer: Optimizer, **arguments: Any) -> LRController:
     chosen = {"total_steps": STEPS, "steps_per_action": 2, **arguments}
     return LRController(model, optimizer, make_policy(envelope=CALIBRATED), **chosen)

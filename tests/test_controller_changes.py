@@ -15,12 +15,8 @@ from torch.optim import Optimizer
 from lr_env.controller import LRController
 from lr_env.errors import InvalidArgumentError, ModelError, PolicyError
 from lr_env.policy import FrozenPolicy
-from tests.controlled import STEPS, advance, control
+from tests.controlled import STEPS, adam, advance, control
 from tests.toys import build_toy_model, make_policy
-
-
-def adam(model: nn.Module, lr: float = 1e-3) -> torch.optim.Adam:
-    return torch.optim.Adam(model.parameters(), lr=lr)
 
 
 @pytest.mark.parametrize("factor", [1000.0, 0.1])

@@ -16,14 +16,10 @@ from torch.optim import Optimizer
 from lr_env.controller import LRController
 from lr_env.errors import InvalidArgumentError, ModelError
 from lr_env.remarks import MANY_LOSSES
-from tests.controlled import CALIBRATED, STEPS, advance, batch, control
+from tests.controlled import CALIBRATED, STEPS, adam, advance, batch, control
 from tests.toys import build_toy_model, make_policy
 
 pytestmark = pytest.mark.usefixtures("seeded_globally")
-
-
-def adam(model: nn.Module, lr: float = 1e-3) -> torch.optim.Adam:
-    return torch.optim.Adam(model.parameters(), lr=lr)
 
 
 class Showing(Optimizer):
