@@ -1,12 +1,13 @@
 """`python -m agents.ablation`: what a part of the agent is worth, at a fixed small budget.
 
 Every variant is meta-trained like the reference but for one thing, from the same seeds, and its
-last policy meets the same trainings. Finished runs are kept; the same command goes on.
+last policy meets the same trainings. Finished runs and scores are kept; the same command goes on.
 """
 
 from __future__ import annotations
 
-import math
+import hashlib
+import json
 import re
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -14,58 +15,28 @@ from typing import Any
 
 import torch
 from rich.console import Console
-from scipy import stats
 from torch import Tensor
 
-from agents.config import PPOConfig, TrainConfig
-from agents.features import FEATURE_GROUPS
+from agents.ablation_table import NOTHING, table
+from agents.config import TrainConfig
+from agents.curriculum import exported_envelope
 from agents.held_out import PICKING_SEED, REPORTING_LANES, REPORTING_SEED
 from agents.run_folder import RunFolder
 from agents.train import train
+from agents.variants import REFERENCE, VARIANTS, same_trainings, variant_config
+from agents.workers import Workers
 from lr_env import files
 from lr_env.command_line import run_command
 from lr_env.errors import InvalidArgumentError, UnknownNameError
 from lr_env.held_out import held_out_suite
 from lr_env.meta_test import part_a
-from lr_env.policy import FrozenPolicy
-from lr_env.provenance import describe_run
-from lr_env.scoring import score
+from lr_env.policy import FrozenPolicy, make_card
+from lr_env.provenance import code_revision, describe_run
 
-REFERENCE = "reference"
-VARIANTS: dict[str, dict[str, Any]] = {
-    REFERENCE: {},
-    "one action for all layers": {"features_off": ("layer",), "shared_noise": 1.0},
-    "every layer's own action": {"shared_action": False},
-    "cautious start, without its schedule, reach and leak": {"start": "cautious"},
-    "residual actions": {"action_mode": "residual"},
-    "potential-based reward": {"reward": "potential"},
-    "constant base schedules": {"schedules": "constant"},
-    "no fine-tuning": {"fine_tuning": False},
-    "nothing learned by heart": {"by_heart": False},
-    "actions on pretrained layers": {"pretrained_reach": 3.0},
-    "no ceiling": {"ceiling": 0.0},
-    "the last weights": {"averaging": 0.0},
-    "a warm start": {"branches": 120},
-    "no twins": {"twins": 1},
-    "white noise": {"ppo": PPOConfig(noise_memory=0.0)},
-    "the plan's settings": {"preset": "plan"},
-    "discount 0.99": {"gamma": 0.99},
-    "learning rate 1e-4": {"learning_rate": 1e-4},
-    **{
-        f"without {group}": {"features_off": (group,)}
-        for group in FEATURE_GROUPS
-        if group != "layer"
-    },
-}
-"""What is changed, by name. The first after the reference is the test declared in advance."""
-
-FEWEST_SEEDS = 3
-"""Meta-trainings of a variant that an interval can be made of."""
-NOTE = (
-    "Means over equal trainings. One meta-training differs from the next by more than many "
-    "variants do: an interval, over meta-trainings, is given where there are at least three."
-)
-SUITES = ("part A of the meta-test suite", "part A with validation losses", "the held-out suite")
+NEVER = 10**6
+"""Updates between two scores: what counts is the last policy, and scores take their time."""
+_NO_MATTER = ("out", "name", "workers", "resume", "minutes")
+"""Settings that a finished run may have had otherwise: they do not change what it came to."""
 
 
 @dataclass(frozen=True)
@@ -74,12 +45,17 @@ class AblationConfig:
 
     variants: tuple[str, ...] = field(default_factory=lambda: tuple(VARIANTS))
     """Names of variants; the reference is always among them."""
-    seeds: tuple[int, ...] = (42,)
+    seeds: tuple[int, ...] = (42, 43, 44)
     """Seeds of the meta-trainings."""
     steps: int = 400_000
     """Slot decisions of each."""
+    slots: int = 30
+    """Layers of each architecture at once: fewer than by default, so that so small a budget is a
+    dozen updates of the agent."""
+    workers: int = 2
+    """Processes; the result does not depend on it."""
     out: Path = Path("runs/ablation")
-    """Folder of runs and table."""
+    """Folder of runs, scores and table."""
 
     def __post_init__(self) -> None:
         for name in self.variants:
@@ -87,99 +63,134 @@ class AblationConfig:
                 raise UnknownNameError("variant", name, tuple(VARIANTS))
         if not self.seeds or len(set(self.seeds)) < len(self.seeds):
             raise InvalidArgumentError("seeds are one or more whole numbers, each given once.")
-        if self.steps < 1:
-            raise InvalidArgumentError(f"steps must be above zero, not {self.steps}.")
+        for name in ("steps", "slots", "workers"):
+            if getattr(self, name) < 1:
+                raise InvalidArgumentError(f"{name} must be above zero, not {getattr(self, name)}.")
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values."""
         return {
-            "variants": list(self.variants), "seeds": list(self.seeds),
-            "steps": self.steps, "out": str(self.out),
+            "variants": list(self.variants), "seeds": list(self.seeds), "steps": self.steps,
+            "slots": self.slots, "workers": self.workers, "out": str(self.out),
         }  # fmt: skip
 
 
-def ablate(config: AblationConfig) -> str:
-    """Run what is missing and return the table, as Markdown; it is written to `ablation.md`."""
-    console = Console()
-    # As meta-training does, whose runs may be there already: sums depend on it.
-    torch.set_num_threads(1)
-    folder = files.ensure_folder(config.out)
-    files.write_json(folder / "run.json", describe_run(config.to_dict()))
-    names = tuple(dict.fromkeys((REFERENCE, *config.variants)))
-    scores: dict[str, list[list[Tensor]]] = {name: [] for name in names}
-    for number, seed in enumerate(config.seeds):
-        for turn, name in enumerate(names):
-            done = number * len(names) + turn
-            console.print(f"{name}, seed {seed}: {done} of {len(config.seeds) * len(names)} done")
-            scores[name].append(_scores(_policy(config, name, seed)))
-    table = _table(scores)
-    files.write_text(folder / "ablation.md", table)
-    console.print(table, markup=False)
-    return table
+class Ablation:
+    """The runs and scores of an ablation's folder: those that are missing are made."""
+
+    def __init__(self, config: AblationConfig, console: Console) -> None:
+        self._config, self._console = config, console
+        self._names = tuple(dict.fromkeys((REFERENCE, *config.variants)))
+        self._revisions: list[str] = []
+
+    def run(self) -> str:
+        """Return the table, as Markdown; it is written to `ablation.md` after every variant."""
+        folder = files.ensure_folder(self._config.out)
+        files.write_json(folder / "run.json", describe_run(self._config.to_dict()))
+        scores: dict[str, dict[int, list[Tensor]]] = {}
+        turns = [(seed, name) for seed in self._config.seeds for name in self._names]
+        for done, (seed, name) in enumerate(turns):
+            self._console.print(f"{name}, seed {seed}: {done} of {len(turns)} done")
+            policy = self._policy(name, seed)
+            if name == REFERENCE:
+                scores.setdefault(NOTHING, {})[seed] = self._scores(NOTHING, seed, policy, "start")
+            scores.setdefault(name, {})[seed] = self._scores(name, seed, policy, "policy")
+            written = table(scores, self._revisions)
+            files.write_text(folder / "ablation.md", written)
+        self._console.print(written, markup=False)
+        return written
+
+    def _policy(self, name: str, seed: int) -> FrozenPolicy:
+        """Return the variant's last policy, meta-trained now or before."""
+        if same_trainings(VARIANTS[name]):
+            policy = self._trained(REFERENCE, seed)
+            envelope = exported_envelope(self._wanted(name, seed))
+            about = {key: policy.card[key] for key in ("name", "action_space", "activation")}
+            return FrozenPolicy(policy.weights(), make_card(envelope=envelope, **about))
+        return self._trained(name, seed)
+
+    def _wanted(self, name: str, seed: int) -> TrainConfig:
+        config = self._config
+        return variant_config(
+            name, steps=config.steps, slots=config.slots, seed=seed, workers=config.workers,
+            score_every=NEVER, out=config.out / _label(name, seed),
+        )  # fmt: skip
+
+    def _trained(self, name: str, seed: int) -> FrozenPolicy:
+        wanted = self._wanted(name, seed)
+        runs = sorted(wanted.out.glob("*/run.json"))
+        for run in runs:
+            if _what_counts(RunFolder(run.parent).config()) != _what_counts(wanted):
+                raise InvalidArgumentError(
+                    f"{run.parent} was meta-trained with other settings: move {self._config.out} "
+                    "away, or name another folder with --out."
+                )
+        finished = sorted(wanted.out.glob("*/policies/final"))
+        if not finished:
+            train(replace(wanted, resume="latest" if runs else None), report=False)
+            finished = sorted(wanted.out.glob("*/policies/final"))
+        self._remember(finished[-1].parent.parent)
+        return FrozenPolicy.load(finished[-1])
+
+    def _remember(self, run: Path) -> None:
+        """Note the code that a run is of, and say so where it is not today's."""
+        revision = str(json.loads((run / "run.json").read_text())["revision"])
+        if revision not in self._revisions:
+            self._revisions.append(revision)
+            if revision != str(code_revision()):
+                self._console.print(f"[yellow]{run} is of revision {revision}, not of today's.")
+
+    def _scores(self, name: str, seed: int, policy: FrozenPolicy, kind: str) -> list[Tensor]:
+        """Return final potentials by suite, all entries one after another `[trainings]`."""
+        path = self._config.out / "scores" / f"{_label(name, seed)}.json"
+        of = _fingerprint(policy)
+        if path.is_file():
+            kept = json.loads(path.read_text())
+            if kept["of"] == of:
+                return [torch.tensor(own, dtype=torch.float64) for own in kept["potentials"]]
+        found = score_suites(policy, kind, self._config.workers)
+        files.ensure_folder(path.parent)
+        files.write_json(path, {"of": of, "potentials": [own.tolist() for own in found]})
+        return found
 
 
-def _policy(config: AblationConfig, name: str, seed: int) -> FrozenPolicy:
-    """Return the variant's last policy, meta-trained now or before."""
-    out = config.out / f"{re.sub(r'[^a-z0-9]+', '-', name.lower())}-{seed}"
-    wanted = TrainConfig(steps=config.steps, seed=seed, out=out, **VARIANTS[name])
-    runs = sorted(out.glob("*/run.json"))
-    for run in runs:
-        if RunFolder(run.parent).config().to_dict() != wanted.to_dict():
-            raise InvalidArgumentError(
-                f"{run.parent} was meta-trained with other settings: move {config.out} away, or "
-                "name another folder with --out."
-            )
-    finished = sorted(out.glob("*/policies/final"))
-    if not finished:
-        train(replace(wanted, resume="latest" if runs else None), report=False)
-        finished = sorted(out.glob("*/policies/final"))
-    return FrozenPolicy.load(finished[-1])
-
-
-def _scores(policy: FrozenPolicy) -> list[Tensor]:
-    """Return final potentials by suite, all entries one after another `[trainings]`."""
+def score_suites(policy: FrozenPolicy, kind: str, workers: int) -> list[Tensor]:
+    """Return final potentials by suite of the table `[trainings]`; `kind`: of `SCORERS`."""
     blind = part_a()
     shown = [
         replace(entry, settings=replace(entry.settings, validation_seen=1.0)) for entry in blind
     ]
-    family = held_out_suite(REPORTING_LANES)
-    return [
-        torch.cat(score(policy, blind, PICKING_SEED)),
-        torch.cat(score(policy, shown, PICKING_SEED)),
-        torch.cat(score(policy, family, REPORTING_SEED)),
-    ]
+    suites = (
+        (blind, PICKING_SEED),
+        (shown, PICKING_SEED),
+        (held_out_suite(REPORTING_LANES), REPORTING_SEED),
+    )
+    own = Workers((), workers)
+    try:
+        return [torch.cat(own.score(kind, policy, suite, seed)) for suite, seed in suites]
+    finally:
+        own.close()
 
 
-def _table(scores: dict[str, list[list[Tensor]]]) -> str:
-    """Return means over trainings and seeds, and paired differences from the reference."""
-    lines = [
-        "| variant | " + " | ".join(f"{name} | minus the reference" for name in SUITES) + " |",
-        "|---|" + "---|---|" * len(SUITES),
-    ]
-    for name, by_seed in scores.items():
-        cells = []
-        for suite in range(len(SUITES)):
-            own = torch.stack([seed[suite] for seed in by_seed])
-            reference = torch.stack([seed[suite] for seed in scores[REFERENCE]])
-            cells += [f"{float(own.mean()):.3f}", _difference(own - reference)]
-        lines.append(f"| {name} | " + " | ".join(cells if name != REFERENCE else [
-            cell if turn % 2 == 0 else "" for turn, cell in enumerate(cells)
-        ]) + " |")  # fmt: skip
-    return "\n".join([*lines, "", NOTE]) + "\n"
+def ablate(config: AblationConfig) -> str:
+    """Run what is missing and return the table."""
+    return Ablation(config, Console()).run()
 
 
-def _difference(gaps: Tensor) -> str:
-    """Return the mean of `[seeds, n]`, with its 95 % t interval over seeds where there are three.
+def _what_counts(config: TrainConfig) -> dict[str, Any]:
+    return {key: value for key, value in config.to_dict().items() if key not in _NO_MATTER}
 
-    Trainings are equal for all variants; what varies is what a meta-training comes to.
-    """
-    by_seed = gaps.mean(1)
-    mean = float(by_seed.mean())
-    if len(by_seed) < FEWEST_SEEDS:
-        return f"{mean:+.3f}"
-    error = float(by_seed.std()) / math.sqrt(len(by_seed))
-    half = float(stats.t.ppf(0.975, len(by_seed) - 1)) * error
-    return f"{mean:+.3f} [{mean - half:+.3f}, {mean + half:+.3f}]"
+
+def _fingerprint(policy: FrozenPolicy) -> str:
+    """Return the SHA-256 of all that a policy does."""
+    digest = hashlib.sha256(repr(policy.envelope).encode())
+    for name, tensor in sorted(policy.weights().items()):
+        digest.update(name.encode() + tensor.numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _label(name: str, seed: int) -> str:
+    return f"{re.sub(r'[^a-z0-9]+', '-', name.lower())}-{seed}"
 
 
 def main() -> int:

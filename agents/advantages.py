@@ -18,7 +18,7 @@ class TwinRolloutBuffer(RolloutBuffer):
     at a decision, most of the variance of a return, is taken from each one's advantage (as a
     group-relative baseline, Shao et al. 2024, section 4.1, but decision by decision, and without
     the training itself, as in Kool et al. 2019). Those without a twin at a decision are judged
-    against the mean of all such in their stack. What the value function learns stays as it was.
+    against the mean of all such in their stack that ended. What the value function learns stays as it was.
 
     Args:
         stacks: the stack of every slot `[slots]`.
@@ -60,7 +60,8 @@ class TwinRolloutBuffer(RolloutBuffer):
         self.advantages = np.stack([above for above, _ in pairs])
         alone = np.stack([lone for _, lone in pairs])
         for stack in np.unique(self.stacks):
-            own = alone & (self.stacks == stack)
+            # Of those that ended alone, too: what an unfinished training is worth is a guess.
+            own = alone & ended & (self.stacks == stack)
             if own.any():
                 self.advantages[own] -= self.advantages[own].mean()
         self.advantages[~ended] = 0.0

@@ -242,14 +242,20 @@ class TrainConfig:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> TrainConfig:
-        """Rebuild a config from `to_dict`."""
-        known = {own.name for own in fields(cls)}
-        kept = {name: value for name, value in values.items() if name in known}
+        """Rebuild a config from `to_dict`.
+
+        Raises:
+            ValueError: settings are missing or unknown, as in those of another version: what is
+                missing then was not what is the default now.
+        """
+        for own, given in ((cls, values), (PPOConfig, values["ppo"]), (DQNConfig, values["dqn"])):
+            if {one.name for one in fields(own)} != set(given):
+                raise ValueError("settings of another version")
         return cls(**{
-            **kept,
-            "out": Path(kept["out"]),
-            "hidden": tuple(kept["hidden"]),
-            "features_off": tuple(kept.get("features_off", ())),
-            "ppo": PPOConfig(**kept["ppo"]),
-            "dqn": DQNConfig(**kept["dqn"]),
+            **values,
+            "out": Path(values["out"]),
+            "hidden": tuple(values["hidden"]),
+            "features_off": tuple(values["features_off"]),
+            "ppo": PPOConfig(**values["ppo"]),
+            "dqn": DQNConfig(**values["dqn"]),
         })  # fmt: skip

@@ -67,13 +67,7 @@ class StackPlan:
     @property
     def cost(self) -> float:
         """A rough guess of a decision's time in milliseconds, to spread stacks over cores."""
-        spec, settings = self.spec, self.entry.settings
-        tokens = spec.inputs == "tokens"
-        positions = {"tokens": 12 * spec.size, "image": 16, "vector": 1}[spec.inputs]
-        numbers = self.entry.lanes * spec.batch_size * positions * spec.width * spec.depth
-        blocks = tokens or spec.architecture == "residual_cnn"
-        overhead = 1.5 + (1.6 if blocks else 0.4) * spec.depth
-        return settings.steps_per_action * (overhead + 1.5e-5 * numbers)
+        return self.entry.settings.steps_per_action * self.spec.step_cost(self.entry.lanes)
 
     def describe(self) -> dict[str, Any]:
         """Return what a run's record says of it."""

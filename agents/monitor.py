@@ -141,7 +141,12 @@ class Monitor(BaseCallback):
         self._progress.start()
 
     def _on_training_end(self) -> None:
-        self._take_average()
+        # Not on the grid of updates alone: what DQN learned since then is part of its last policy,
+        # and in a short run all there is. No checkpoint keeps it; a run that is extended goes on
+        # from what the grid had.
+        if self.memory["rollouts"] != self.memory["averaged"]:
+            self._average.update(self.model)
+            self.memory["averaged"] = self.memory["rollouts"]
         self._progress.stop()
 
     def stop(self) -> None:

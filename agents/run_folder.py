@@ -90,4 +90,6 @@ class RunFolder:
             values: dict[str, Any] = json.loads(self.record.read_text())["config"]
             return TrainConfig.from_dict(values)
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise OutputError(f"{self.record} cannot be read; begin a new run.") from error
+            raise OutputError(
+                f"{self.record} cannot be read, or is of another version; begin a new run."
+            ) from error

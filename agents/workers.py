@@ -34,14 +34,16 @@ DIED = (
 class Workers:
     """Stacks spread over processes; every call answers for all of them, in their order.
 
-    Nothing depends on the number of processes: each stack has its own generators.
+    Nothing depends on the number of processes: each stack has its own generators. Without plans
+    they score policies.
 
     Raises:
         LrEnvError: a worker's own error, or that it died.
     """
 
     def __init__(self, plans: Sequence[StackPlan], count: int) -> None:
-        self._shares = share_out([plan.cost for plan in plans], min(count, len(plans)))
+        count = min(count, len(plans)) if plans else count
+        self._shares = share_out([plan.cost for plan in plans], count)
         self._processes = Processes(DIED)
         try:
             for share in self._shares:
@@ -81,7 +83,7 @@ class Workers:
     ) -> list[Tensor]:
         """Return final potentials by entry for the policy or a rival (see `SCORERS`)."""
         weights = {name: tensor.numpy() for name, tensor in policy.weights().items()}
-        shares = share_out([1.0] * len(suite), len(self._processes))
+        shares = share_out([entry.cost for entry in suite], len(self._processes))
         entries = [[suite[index] for index in share] for share in shares]
         answers = self._processes.ask([
             ("score", (kind, weights, policy.card, own, seed)) for own in entries

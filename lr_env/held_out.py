@@ -28,6 +28,7 @@ def held_out_suite(lanes: int = 16) -> list[Entry]:
                 batch_size=spec.batch_size,
             ),
             lanes=lanes,
+            cost=spec.step_cost(lanes),
         )
         for index, spec in enumerate(held_out_specs())
     ]

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, replace
 import torch
 from torch import Tensor
 
-from lr_env.action import InitialScale
+from lr_env.action import ActionMode, InitialScale
 from lr_env.policy import FrozenPolicy
 from lr_env.randomness import derive_seed, torch_generator
 from lr_env.stack import Stack, StackSettings, TaskFactory
@@ -20,12 +20,16 @@ Act = Callable[[Tensor], Tensor]
 
 @dataclass(frozen=True)
 class Entry:
-    """One line of a suite: `lanes` trainings of one architecture under one set of settings."""
+    """One line of a suite: `lanes` trainings of one architecture under one set of settings.
+
+    `cost` is a rough guess of its time next to the other lines', to spread them over cores.
+    """
 
     name: str
     task: TaskFactory
     settings: StackSettings
     lanes: int
+    cost: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -78,8 +82,11 @@ def score(policy: FrozenPolicy, entries: Sequence[Entry], seed: int) -> list[Ten
 
 def score_start(policy: FrozenPolicy, entries: Sequence[Entry], seed: int) -> list[Tensor]:
     """Return what zero actions reach: the policy's own start and schedule, and nothing learned."""
+    # A residual zero is not a layer's start, but the base rate.
     return [
-        final_potentials(_inside(entry, policy, policy.envelope.z_init), _zero, seed)
+        final_potentials(
+            _inside(entry, policy, policy.envelope.z_init, mode="incremental"), _zero, seed
+        )
         for entry in entries
     ]
 
@@ -135,9 +142,20 @@ def compare(names: Sequence[str], potentials: Mapping[str, Sequence[Tensor]]) ->
     )
 
 
-def _inside(entry: Entry, policy: FrozenPolicy, z_init: InitialScale) -> Entry:
+def _inside(
+    entry: Entry, policy: FrozenPolicy, z_init: InitialScale, mode: ActionMode | None = None
+) -> Entry:
+    """Return the entry's trainings in the policy's envelope, from another start if told.
+
+    An envelope with a schedule of its own stands on constant rates, as it is deployed: the
+    entry's would bring them down a second time.
+    """
     envelope = policy.envelope.around(None, z_init)
-    return replace(entry, settings=replace(entry.settings, envelope=envelope))
+    envelope = envelope if mode is None else replace(envelope, mode=mode)
+    settings = replace(entry.settings, envelope=envelope)
+    if envelope.schedule != "constant":
+        settings = replace(settings, schedules=("constant",) * len(settings.schedules))
+    return replace(entry, settings=settings)
 
 
 def _mean(values: Sequence[Tensor]) -> float:

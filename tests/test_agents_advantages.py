@@ -66,6 +66,21 @@ def test_a_training_alone_leaves_the_twins_of_its_stack_as_they_are() -> None:
     assert buffer.advantages[:, 2].std() > 0.1
 
 
+def test_trainings_alone_are_judged_by_those_that_ended() -> None:
+    """What the critic guesses of the others' ends is no measure of these."""
+    slots = 4
+    buffer = TwinRolloutBuffer(
+        1, *ARGUMENTS[1:], gamma=1.0, gae_lambda=1.0, n_envs=slots,
+        stacks=np.zeros(slots, dtype=np.int64), twins=lambda: np.arange(slots),
+    )  # fmt: skip
+    rewards = np.array([1.0, -1.0, 0.0, 0.0])
+    zeros = torch.zeros(slots)
+    buffer.add(np.zeros((slots, 2)), np.zeros((slots, 1)), rewards, np.ones(slots), zeros, zeros)
+    guesses = torch.tensor([0.0, 0.0, 5.0, 5.0])
+    buffer.compute_returns_and_advantage(guesses, np.array([1, 1, 0, 0]))
+    assert buffer.advantages[0] == pytest.approx([1.0, -1.0, 0.0, 0.0])
+
+
 def test_what_twins_have_in_common_is_no_advantage() -> None:
     own = _filled(TwinRolloutBuffer(*ARGUMENTS, n_envs=SLOTS, stacks=STACKS, twins=_twins()))
     plain = _filled(RolloutBuffer(*ARGUMENTS, n_envs=SLOTS))

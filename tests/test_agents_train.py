@@ -91,6 +91,24 @@ def test_a_run_in_two_parts_is_the_run_in_one(algo: str, tmp_path: Path) -> None
 
 
 @pytest.mark.usefixtures("inline")
+def test_a_short_run_exports_what_it_learned(tmp_path: Path) -> None:
+    """DQN's weights are averaged after so many decisions, and this run has fewer."""
+    config = _config(tmp_path, "dqn", steps=400, ppo=PPOConfig(n_steps=100), averaging=0.0)
+    last: list[dict[str, torch.Tensor]] = []
+
+    class Keeping(monitor.Monitor):
+        def stop(self) -> None:
+            super().stop()
+            last.append({name: own.clone() for name, own in self.model.policy.state_dict().items()})
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("agents.train.Monitor", Keeping)
+        train(config)
+    exported = _weights(_only_run(tmp_path))
+    assert torch.equal(exported["0.weight"], last[0]["q_net.q_net.0.weight"])
+
+
+@pytest.mark.usefixtures("inline")
 def test_a_warm_start_comes_first_and_only_once(tmp_path: Path) -> None:
     grown = {"branches": 1, "branch_instances": 2, "fine_tuning": False}
     train(_config(tmp_path / "whole", steps=1000, **grown))

@@ -1,6 +1,7 @@
 """Scoring: paired trainings, and a toy whose right answer is known."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -26,10 +27,10 @@ def _entry(base_lr: float | tuple[float, float] = 1e-5) -> Entry:
     return Entry("toy", ToyTask, settings, 6)
 
 
-def _constant_policy(action: float, z_init: str = "zero") -> FrozenPolicy:
+def _constant_policy(action: float, z_init: str = "zero", **changes: Any) -> FrozenPolicy:
     card = make_card(
         name="constant", action_space="box", activation="tanh",
-        envelope=Envelope(z_init=z_init),  # type: ignore[arg-type]
+        envelope=Envelope(z_init=z_init, **changes),  # type: ignore[arg-type]
     )  # fmt: skip
     weights = {"0.weight": torch.zeros(1, len(FEATURES)), "0.bias": torch.tensor([action])}
     return FrozenPolicy(weights, card)
@@ -53,6 +54,32 @@ def test_zero_actions_have_the_policy_s_start_and_the_schedule_has_none() -> Non
     entries, zero = [_entry((1e-4, 1e-2))], _constant_policy(0.0, "cautious")
     assert torch.equal(score(zero, entries, 2)[0], score_start(zero, entries, 2)[0])
     assert not torch.equal(score(zero, entries, 2)[0], score_schedule(zero, entries, 2)[0])
+
+
+def test_a_residual_policy_s_start_is_its_start() -> None:
+    """A residual zero is the base rate, wherever the policy starts."""
+    entries = [_entry((1e-4, 1e-2))]
+    incremental, residual = (
+        _constant_policy(0.0, "cautious", mode=mode) for mode in ("incremental", "residual")
+    )
+    started = score_start(residual, entries, 2)[0]
+    assert torch.equal(started, score_start(incremental, entries, 2)[0])
+    assert not torch.equal(started, score(residual, entries, 2)[0])
+
+
+def test_a_schedule_of_the_policy_s_own_comes_down_once() -> None:
+    settings = replace(_entry().settings, base_lr=1e-3, schedules=("constant", "cosine"))
+    mixed = replace(_entry(), settings=settings)
+    constant = replace(mixed, settings=replace(settings, schedules=("constant",) * 2))
+    own = _constant_policy(0.0, "calibrated", schedule="linear")
+    assert torch.equal(score(own, [mixed], 2)[0], score(own, [constant], 2)[0])
+    assert torch.equal(score_start(own, [mixed], 2)[0], score(own, [mixed], 2)[0])
+    # What has none keeps the entry's; the rival that is the schedule, too.
+    without = _constant_policy(0.0, "calibrated")
+    for scorer in (score, score_schedule):
+        kept = scorer(without, [mixed], 2)[0]
+        assert not torch.equal(kept, scorer(without, [constant], 2)[0])
+    assert torch.equal(score_schedule(own, [mixed], 2)[0], score_schedule(without, [mixed], 2)[0])
 
 
 def test_the_schedule_is_the_zero_policy_and_the_same_seed_the_same_trainings() -> None:

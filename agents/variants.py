@@ -1,0 +1,53 @@
+"""What an ablation changes about the meta-training, one thing at a time."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from agents.config import PPOConfig, TrainConfig
+from agents.features import FEATURE_GROUPS
+
+REFERENCE = "reference"
+DECLARED = "every layer's own action"
+"""The test declared in advance (docs/meta-training.md): this one against the reference."""
+VARIANTS: dict[str, dict[str, Any]] = {
+    REFERENCE: {},
+    DECLARED: {"shared_action": False},
+    "one action for all layers, that sees no layer": {
+        "features_off": ("layer",), "shared_noise": 1.0,
+    },
+    "residual actions": {"action_mode": "residual"},
+    "potential-based reward": {"reward": "potential"},
+    "constant base schedules": {"schedules": "constant"},
+    "no fine-tuning": {"fine_tuning": False},
+    "nothing learned by heart": {"by_heart": False},
+    **{
+        f"without {group}": {"features_off": (group,)}
+        for group in FEATURE_GROUPS
+        if group != "layer"
+    },
+    "cautious start, without its schedule, reach and leak": {"start": "cautious"},
+    "actions on pretrained layers": {"pretrained_reach": 3.0},
+    "no ceiling": {"ceiling": 0.0},
+    "the last weights": {"averaging": 0.0},
+    "no twins": {"twins": 1},
+    "white noise": {"ppo": PPOConfig(noise_memory=0.0)},
+    "the plan's settings": {"preset": "plan"},
+    "discount 0.99": {"gamma": 0.99},
+    "learning rate 1e-4": {"learning_rate": 1e-4},
+    "a warm start": {"branches": 120},
+}  # fmt: skip
+"""What is changed, by name, in the order in which they are run."""
+
+EXPORT_ALONE = ("shared_action", "ceiling")
+"""Settings of the policy that is exported, which its meta-training does not know of."""
+
+
+def same_trainings(changes: dict[str, Any]) -> bool:
+    """Return whether a variant is the reference's own meta-training, exported otherwise."""
+    return set(changes) <= set(EXPORT_ALONE)
+
+
+def variant_config(name: str, **common: Any) -> TrainConfig:
+    """Return the settings of a variant, with what all of them have in common."""
+    return TrainConfig(**{**common, **VARIANTS[name]})
