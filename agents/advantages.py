@@ -18,7 +18,8 @@ class TwinRolloutBuffer(RolloutBuffer):
     at a decision, most of the variance of a return, is taken from each one's advantage (as a
     group-relative baseline, Shao et al. 2024, section 4.1, but decision by decision, and without
     the training itself, as in Kool et al. 2019). Those without a twin at a decision are judged
-    against the mean of all such in their stack that ended. What the value function learns stays as it was.
+    against the mean of all such in their stack that ended. What the value function learns stays as
+    it was.
 
     Args:
         stacks: the stack of every slot `[slots]`.

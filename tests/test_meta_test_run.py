@@ -11,12 +11,15 @@ from rich.console import Console
 from experiments.engines import guarded, open_engine
 from experiments.grid import run_all
 from experiments.meta_test.__main__ import meta_test
-from experiments.meta_test.cells import Cell
+from experiments.meta_test.cells import Cell, policy_cells
 from experiments.meta_test.config import MetaTestConfig
+from experiments.meta_test.publish import PublishConfig, publish
 from experiments.meta_test.runner import MetaTest
 from experiments.meta_test.work import run_job
+from experiments.restore import RestoreConfig, restore
+from lr_env.action import Envelope
 from lr_env.command_line import run_command
-from lr_env.errors import InvalidArgumentError, PolicyError, UnknownNameError
+from lr_env.errors import DataError, InvalidArgumentError, PolicyError, UnknownNameError
 from lr_env.meta_test.spec import MetaTestSpec
 from lr_env.meta_test.suite import MetaTestEntry
 from tests.toys import make_policy
@@ -83,7 +86,7 @@ def test_broken_records_are_run_again_and_another_policy_shares_the_baselines(
     (first,) = MetaTest(config(tmp_path, one), TINY, RATES, family=1).run()
     records = tmp_path / "out" / first["policy"] / "records"
     (records / "waves" / "random.json").write_text("{")
-    edited = tmp_path / "out" / "baselines" / "noise" / "cosine.json"
+    edited = tmp_path / "out" / "baselines" / "records" / "noise" / "cosine.json"
     edited.write_text(edited.read_text().replace("false", "true", 1))
     at_once.clear()
     both = MetaTest(config(tmp_path, one, other), TINY, RATES, family=1).run()
@@ -110,6 +113,61 @@ def test_the_agents_record_changes_with_the_seeds_and_not_with_what_else_is_run(
     MetaTest(more, TINY[:1], RATES, family=1).run()
     assert "waves/agent" in at_once
     assert "waves/cosine-tuning" not in at_once
+
+
+def test_what_is_published_can_be_gone_on_from(tmp_path: Path, at_once: list[str]) -> None:
+    one, other = policies(tmp_path)
+    first, second = MetaTest(config(tmp_path, one, other), TINY, RATES, family=1).run()
+    made, out = tmp_path / "out", tmp_path / "docs"
+    publish(PublishConfig((made / first["policy"],), out))
+    publish(PublishConfig((made / second["policy"],), out))
+    page = (out / "README.md").read_text()
+    assert all(f"({own['policy']}/report.md)" in page for own in (first, second))
+    folders = tuple(out / name for name in (first["policy"], second["policy"], "baselines"))
+    restore(RestoreConfig(folders, tmp_path / "again" / "out"))
+    at_once.clear()
+    again = MetaTest(config(tmp_path / "again", one, other), TINY, RATES, family=1).run()
+    assert at_once == []
+    assert [own["entries"] for own in again] == [first["entries"], second["entries"]]
+
+
+def test_what_cannot_be_published_is_one_sentence(tmp_path: Path, at_once: list[str]) -> None:
+    one, other = policies(tmp_path)
+    (first,) = MetaTest(config(tmp_path, one), TINY, RATES, family=1).run()
+    (second,) = MetaTest(config(tmp_path / "b", other), TINY[:1], RATES, family=1).run()
+    folder = tmp_path / "out" / first["policy"]
+    out = tmp_path / "docs"
+    apart = (folder, tmp_path / "b" / "out" / second["policy"])
+    with pytest.raises(InvalidArgumentError, match="one meta-test of them all"):
+        publish(PublishConfig(apart, out))
+    publish(PublishConfig(apart[:1], tmp_path / "before"))
+    with pytest.raises(InvalidArgumentError, match="one meta-test of them all"):
+        publish(PublishConfig(apart[1:], tmp_path / "before"))
+    record = folder / "records" / "waves" / "agent.json"
+    record.write_text("{")
+    with pytest.raises(DataError, match="not the record that the report was made of"):
+        publish(PublishConfig((folder,), out))
+    (folder / "report.md").unlink()
+    with pytest.raises(InvalidArgumentError, match=r"lacks its report\.md"):
+        publish(PublishConfig((folder,), out))
+    assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    ("envelope", "count"),
+    [
+        (Envelope(z_init="calibrated", z_max=14.0), 1),
+        (Envelope(z_init="cautious", z_max=14.0), 1),
+        (Envelope(z_init="calibrated", z_max=2.0), 3),
+        (Envelope(z_init="zero", z_max=14.0), 3),
+    ],
+)
+def test_a_start_that_depends_on_the_base_rate_is_run_from_several(
+    envelope: Envelope, count: int
+) -> None:
+    cells = policy_cells(TINY[0], 3, RATES, "ppo-v1", envelope)
+    (start,) = (cell for cell in cells if cell.arm == "start")
+    assert len(start.rates) == count
 
 
 def test_a_cell_reports_how_far_it_is() -> None:

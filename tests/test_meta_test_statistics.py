@@ -26,6 +26,7 @@ from lr_env.meta_test.spec import MetaTestSpec
 from lr_env.meta_test.suite import MetaTestEntry
 
 RATES = (1e-4, 1e-3, 1e-1)
+SHARED = True
 SEEDS = 8
 NOISE = np.random.default_rng(0).uniform(-0.02, 0.02, SEEDS)
 
@@ -60,7 +61,7 @@ def bars_of(**agents: dict[str, Any]) -> dict[str, Bar]:
     """Judge entries named by their role."""
     own = {role: records(agent) for role, agent in agents.items()}
     entries = {role: summarise_entry(entry(role, role), made) for role, made in own.items()}
-    return {bar.name[0]: bar for bar in judge(entries, compare_controls(own))}
+    return {bar.name[0]: bar for bar in judge(entries, compare_controls(own), SHARED)}
 
 
 def test_the_interquartile_mean_leaves_outliers_out_and_its_interval_holds_it() -> None:
@@ -124,16 +125,55 @@ def test_bars_pass_for_an_agent_that_is_level_and_fail_for_one_that_is_not() -> 
     assert "worst scratch from" in failed["1"].text
 
 
-def test_a_control_that_a_policy_does_not_have_is_in_no_bar() -> None:
+def test_the_control_that_a_policy_is_itself_is_said_and_not_counted() -> None:
     made = records(record(0.5, 0.5, 3.0))
-    del made["one_action"]
+    entries = {"scratch": summarise_entry(entry("scratch"), made)}
     controls = compare_controls({"scratch": made})
-    assert "one_action" not in controls
-    bars = judge({"scratch": summarise_entry(entry("scratch"), made)}, controls)
-    (own,) = (bar for bar in bars if bar.name.startswith("4"))
-    assert own.passed
-    assert "layer_by_layer" in own.text
-    assert "one_action" not in own.text
+    for shared, own, other in (
+        (True, "layer_by_layer -", "one_action is the policy itself"),
+        (False, "one_action -", "one_action -"),
+    ):
+        (bar,) = (bar for bar in judge(entries, controls, shared) if bar.name.startswith("4"))
+        assert bar.passed
+        assert own in bar.text
+        assert other in bar.text
+        assert bar.short == "better than 7 of 7"
+
+
+@pytest.mark.parametrize("missing", ["replay", "layer_by_layer"])
+def test_a_bar_is_not_passed_by_controls_that_were_not_run(missing: str) -> None:
+    made = records(record(0.5, 0.5, 3.0))
+    other = {name: own for name, own in made.items() if name != missing}
+    controls = compare_controls({"one": made, "other": other})
+    assert missing not in controls
+    entries = {"one": summarise_entry(entry("one"), made)}
+    (bar,) = (bar for bar in judge(entries, controls, SHARED) if bar.name.startswith("4"))
+    assert bar.passed is None
+    assert bar.text == f"not run: {missing}"
+
+
+def test_the_better_schedule_stands_beside_the_first_bar() -> None:
+    made = records(record(0.5, 0.5, 0.5))
+    assert summarise_entry(entry("one"), made)["better_reference"] == "cosine"
+    made["linear"] = made["linear-tuning"] = record(1.0, 0.3, 0.9)
+    summary = summarise_entry(entry("one"), made)
+    assert summary["better_reference"] == "linear"
+    bar = judge({"one": summary}, {}, SHARED)[0]
+    assert bar.passed
+    assert "2 of 2 cells (100 %, at least 80 %), all of 1 of 1 entries" in bar.text
+    assert "Against the better of tuned cosine and tuned linear: 0 of 2" in bar.text
+
+
+def test_the_same_training_rounded_otherwise_is_a_tie() -> None:
+    ties = improvement_over_entries([np.array([[-1e-9, 1e-9, -1e-8, -1e-7]])])
+    assert (ties.low, ties.mean, ties.high) == (0.5, 0.5, 0.5)
+
+
+def test_controls_of_a_start_that_depends_on_the_base_rate_are_run_from_several() -> None:
+    """The zero policy without an envelope of its own is `fixed`: from each rate, not from one."""
+    made = records(record(0.5, 0.25, 7.0))
+    made["start"] = record(0.5, 0.25, rates=RATES[:2])
+    assert log_ratio(made, "start") == pytest.approx(0.0)
 
 
 def test_four_of_five_cells_are_enough_and_three_are_not() -> None:
@@ -142,7 +182,7 @@ def test_four_of_five_cells_are_enough_and_three_are_not() -> None:
         made = records(record(*[0.5 if turn < passing else 0.9 for turn in range(5)], rates=rates))
         for name in ("fixed", "cosine", "linear", "cosine-tuning", "linear-tuning"):
             made[name] = record(*[0.5] * 5, rates=rates)
-        return judge({"one": summarise_entry(entry("one"), made)}, {})[0].passed
+        return judge({"one": summarise_entry(entry("one"), made)}, {}, SHARED)[0].passed
 
     assert share(4)
     assert not share(3)
@@ -156,7 +196,7 @@ def test_divergence_counts_where_a_baseline_trains() -> None:
     for name in ("fixed", "cosine", "linear"):
         made[name] = record(1.0, 0.5, 0.9, diverged=2)
     summary = {"one": summarise_entry(entry("one"), made)}
-    assert judge(summary, {})[1].passed
+    assert judge(summary, {}, SHARED)[1].passed
 
 
 def test_one_control_that_is_as_good_fails_the_fourth_bar() -> None:
@@ -164,7 +204,7 @@ def test_one_control_that_is_as_good_fails_the_fourth_bar() -> None:
     own = {"one": records(level)}
     own["one"]["replay"] = record(0.5, rates=(1e-3,))
     entries = {"one": summarise_entry(entry("one"), own["one"])}
-    bar = next(bar for bar in judge(entries, compare_controls(own)) if bar.name[0] == "4")
+    bar = next(bar for bar in judge(entries, compare_controls(own), SHARED) if bar.name[0] == "4")
     assert not bar.passed
     assert bar.text.count("NOT BETTER") == 1
 
@@ -178,7 +218,7 @@ def test_controls_stand_against_the_agent_from_the_same_rates_or_from_all() -> N
 
 def test_sgd_is_outside_the_bars() -> None:
     made = records(record(9.0, 9.0, 9.0))
-    bars = judge({"one": summarise_entry(entry("one", optimizer="sgd"), made)}, {})
+    bars = judge({"one": summarise_entry(entry("one", optimizer="sgd"), made)}, {}, SHARED)
     assert {bar.passed for bar in bars} == {None}
 
 

@@ -3,42 +3,41 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from experiments.meta_test.summary import HIGHEST_RATE
 
 SHARE = 0.8
 FINETUNING_HIGHEST = 1e-3
-IN_BAR_4 = (
-    "fixed", "start", "random", "replay", "mean_scales", "layer_by_layer", "one_action", "shuffled",
-)  # fmt: skip
+IN_BAR_4 = ("fixed", "start", "random", "replay", "mean_scales", "shuffled")
 
 
 @dataclass(frozen=True)
 class Bar:
-    """One bar: None as `passed` where its entries were not run."""
+    """One bar: None as `passed` where its entries were not run; `short` is for tables."""
 
     name: str
     passed: bool | None
     text: str
+    short: str = "-"
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values."""
         return asdict(self)
 
 
-def judge(entries: Mapping[str, Any], controls: Mapping[str, Any]) -> list[Bar]:
-    """Return all bars in their order."""
+def judge(entries: Mapping[str, Any], controls: Mapping[str, Any], shared: bool) -> list[Bar]:
+    """Return all bars in their order; `shared`: whether the policy's layers share an action."""
     adam = {name: own for name, own in entries.items() if own["adam_like"]}
     scratch = {name: own for name, own in adam.items() if own["role"] == "scratch"}
     overfitting = {name: own for name, own in adam.items() if own["role"] == "overfitting"}
     finetuning = {name: own for name, own in adam.items() if own["role"] == "finetuning"}
     return [
-        _share("1 level with tuned cosine", _cells(scratch, "agent", HIGHEST_RATE)),
+        _level(scratch),
         _divergence(_cells(adam, "agent", HIGHEST_RATE)),
         _overfitting(overfitting),
-        *([_controls(controls), _lr_star(controls)] if controls else []),
+        *([_controls(controls, shared), _lr_star(controls)] if controls else []),
         _share(
             "6 fine-tuning, level with tuned linear decay",
             _cells(finetuning, "agent", FINETUNING_HIGHEST),
@@ -47,12 +46,31 @@ def judge(entries: Mapping[str, Any], controls: Mapping[str, Any]) -> list[Bar]:
 
 
 def _cells(entries: Mapping[str, Any], arm: str, highest: float) -> list[tuple[str, Any]]:
-    return [
-        (name, cell)
-        for name, own in entries.items()
-        for cell in own["cells"][arm]
-        if cell["rate"] <= highest
-    ]
+    own = {name: entry["cells"][arm] for name, entry in entries.items()}
+    return _up_to(highest, own)
+
+
+def _up_to(highest: float, cells: Mapping[str, Sequence[Any]]) -> list[tuple[str, Any]]:
+    return [(name, cell) for name, own in cells.items() for cell in own if cell["rate"] <= highest]
+
+
+def _level(entries: Mapping[str, Any]) -> Bar:
+    """Return the first bar; what the better of both schedules makes of it stands beside it."""
+    bar = _share("1 level with tuned cosine", _cells(entries, "agent", HIGHEST_RATE))
+    against = {name: own["cells_against_better"] for name, own in entries.items()}
+    cells = _up_to(HIGHEST_RATE, against)
+    if not cells:
+        return bar
+    passed = sum(cell["passed"] for _, cell in cells)
+    beside = f". Against the better of tuned cosine and tuned linear: {passed} of {len(cells)}"
+    return replace(bar, text=bar.text + beside)
+
+
+def _whole(cells: Sequence[tuple[str, Any]]) -> str:
+    """Return in how many entries every cell passes: from all rates an agent may end alike."""
+    names = dict.fromkeys(name for name, _ in cells)
+    whole = [name for name in names if all(cell["passed"] for own, cell in cells if own == name)]
+    return f"all of {len(whole)} of {len(names)} entries"
 
 
 def _share(name: str, cells: Sequence[tuple[str, Any]]) -> Bar:
@@ -62,9 +80,10 @@ def _share(name: str, cells: Sequence[tuple[str, Any]]) -> Bar:
     where, worst = max(cells, key=lambda own: float(own[1]["excess"]))
     text = (
         f"{passed} of {len(cells)} cells ({100 * passed / len(cells):.0f} %, at least "
-        f"{100 * SHARE:.0f} %); worst {where} from {worst['rate']:g}: {_gap(worst)}"
+        f"{100 * SHARE:.0f} %), {_whole(cells)}; "
+        f"worst {where} from {worst['rate']:g}: {_gap(worst)}"
     )
-    return Bar(name, passed >= SHARE * len(cells), text)
+    return Bar(name, passed >= SHARE * len(cells), text, f"{passed} of {len(cells)} cells")
 
 
 def _gap(cell: Mapping[str, Any]) -> str:
@@ -83,24 +102,33 @@ def _divergence(cells: Sequence[tuple[str, Any]]) -> Bar:
     bad = [f"{where} from {cell['rate']:g}" for where, cell in counted if cell["diverged"]]
     runs = sum(cell["diverged"] for _, cell in counted)
     text = f"{runs} trainings diverged, in {len(bad)} of {len(counted)} cells"
-    return Bar(name, not bad, text + (f": {', '.join(bad)}" if bad else ""))
+    text += f": {', '.join(bad)}" if bad else ""
+    return Bar(name, not bad, text, f"{runs} diverged")
 
 
 def _overfitting(entries: Mapping[str, Any]) -> Bar:
     name = "3 overfitting, with the validation loss"
     shown = _share(name, _cells(entries, "agent_validation", HIGHEST_RATE))
     without = _share(name, _cells(entries, "agent", HIGHEST_RATE))
-    return Bar(name, shown.passed, f"{shown.text}. Without it: {without.text}")
+    return replace(shown, text=f"{shown.text}. Without it: {without.text}")
 
 
-def _controls(controls: Mapping[str, Any]) -> Bar:
-    parts, passed = [], True
-    for name in (own for own in IN_BAR_4 if own in controls):
-        median = controls[name]["median"]
-        better = median["high"] < 0.0
-        passed &= better
-        parts.append(f"{name} {_interval(median)}{'' if better else ' NOT BETTER'}")
-    return Bar("4 better than every control on the median entry", passed, "; ".join(parts))
+def _controls(controls: Mapping[str, Any], shared: bool) -> Bar:
+    name = "4 better than every control on the median entry"
+    expected = (*IN_BAR_4, "layer_by_layer" if shared else "one_action")
+    missing = [own for own in expected if own not in controls]
+    if missing:
+        return Bar(name, None, f"not run: {', '.join(missing)}")
+    medians = {own: controls[own]["median"] for own in expected}
+    beaten = [own for own, median in medians.items() if median["high"] < 0.0]
+    parts = [
+        f"{own} {_interval(median)}{'' if own in beaten else ' NOT BETTER'}"
+        for own, median in medians.items()
+    ]
+    if shared:
+        parts.append("one_action is the policy itself")
+    short = f"better than {len(beaten)} of {len(expected)}"
+    return Bar(name, len(beaten) == len(expected), "; ".join(parts), short)
 
 
 def _lr_star(controls: Mapping[str, Any]) -> Bar:
@@ -110,7 +138,8 @@ def _lr_star(controls: Mapping[str, Any]) -> Bar:
         f"{improvement['mean']:.2f} [{improvement['low']:.2f}, {improvement['high']:.2f}]"
     )
     passed = median["mean"] <= 0.0 and improvement["mean"] > 0.5
-    return Bar("5 against lr*", passed, text)
+    short = f"{median['mean']:+.3f}, {improvement['mean']:.2f}"
+    return Bar("5 against lr*", passed, text, short)
 
 
 def _interval(interval: Mapping[str, float]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
@@ -9,6 +10,7 @@ from typing import Any, Literal
 from experiments.arms.lr_star import lr_star
 from experiments.policies import behaviour
 from experiments.records import digest
+from lr_env.action import Envelope
 from lr_env.meta_test import SUITE_VERSION, MetaTestEntry
 from lr_env.meta_test.models import parameters_of
 from lr_env.meta_test.suite import CONTROL_RATES, TUNING_SEEDS
@@ -31,7 +33,8 @@ ON_BASE = ("random", "layer_by_layer", "one_action", "shuffled", "mean_scales")
 DEPENDENT = ("mean_scales", "replay")
 """Controls that need what another job found out."""
 FREE_RATE = 1e-3
-"""Base rate of arms whose rates do not depend on it."""
+"""Base rate of arms whose rates do not depend on it, as of the two in `FREE` under envelopes that
+reach the same start from every base rate."""
 SCHEDULE_SPECS, SCHEDULE_LANES = 10, 8
 SCHEDULE_RATES = (1e-5, 1e-4, 1e-3, 1e-2)
 
@@ -149,19 +152,16 @@ def baseline_cells(entry: MetaTestEntry, seeds: int, rates: tuple[float, ...]) -
 
 
 def policy_cells(
-    entry: MetaTestEntry, seeds: int, rates: tuple[float, ...], policy: str, shared: bool
+    entry: MetaTestEntry, seeds: int, rates: tuple[float, ...], policy: str, envelope: Envelope
 ) -> list[Cell]:
-    """Return the cells that need the policy and nothing else.
-
-    `shared`: whether its layers share an action.
-    """
-    left_out = (*DEPENDENT, "one_action" if shared else "layer_by_layer")
+    """Return the cells that need the policy, whose envelope is given, and nothing else."""
+    left_out = (*DEPENDENT, "one_action" if envelope.shared else "layer_by_layer")
     few = tuple(rate for rate in rates if rate in CONTROL_RATES)
     seen = rates if entry.role == "overfitting" else few
     return [
         Cell(entry, "agent", seeds, rates, policy=policy),
         Cell(entry, "agent_validation", seeds, seen, policy=policy),
-        Cell(entry, "start", seeds, (FREE_RATE,), policy=policy),
+        Cell(entry, "start", seeds, _rates_of_starts(envelope, rates), policy=policy),
         *(
             Cell(entry, arm, seeds, few, policy=policy)
             for arm in ON_BASE
@@ -171,7 +171,7 @@ def policy_cells(
 
 
 def dependent_cells(
-    entry: MetaTestEntry, seeds: int, rates: tuple[float, ...], policy: str,
+    entry: MetaTestEntry, seeds: int, rates: tuple[float, ...], policy: str, envelope: Envelope,
     agent: Mapping[str, Any], schedule: Mapping[str, Any],
 ) -> list[Cell]:  # fmt: skip
     """Return the controls made of the agent's record and of its average schedule."""
@@ -179,8 +179,23 @@ def dependent_cells(
     held = [agent["mean_rates"][rates.index(rate)] for rate in few]
     return [
         Cell(entry, "mean_scales", seeds, few, policy=policy, given=held),
-        Cell(entry, "replay", seeds, (FREE_RATE,), policy=policy, given=dict(schedule)),
-    ]
+        Cell(
+            entry, "replay", seeds, _rates_of_starts(envelope, rates), policy=policy,
+            given=dict(schedule),
+        ),
+    ]  # fmt: skip
+
+
+def _rates_of_starts(envelope: Envelope, rates: tuple[float, ...]) -> tuple[float, ...]:
+    """Return the base rates that what begins at the policy's start has to be run from.
+
+    One, where the start is the same from all of them: it is found by looking at the network, and
+    the envelope is as wide as they are apart.
+    """
+    apart = math.log2(max(rates) / min(rates))
+    if envelope.z_init != "zero" and envelope.z_max >= apart:
+        return (FREE_RATE,)
+    return tuple(rate for rate in rates if rate in CONTROL_RATES)
 
 
 def family_trials(policy: str, count: int = SCHEDULE_SPECS) -> list[FamilyTrial]:

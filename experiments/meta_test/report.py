@@ -12,6 +12,7 @@ from experiments.meta_test.picture import final_losses
 from lr_env import files
 
 ARMS = ("fixed", "cosine", "linear", "agent", "agent_validation")
+MIDDLE = 1e-3
 _VERDICTS = {True: "PASS", False: "FAIL", None: "not run"}
 
 
@@ -26,20 +27,43 @@ def write_report(folder: Path, summary: dict[str, Any], console: Console) -> Non
 
 
 def write_comparison(path: Path, summaries: Sequence[dict[str, Any]], console: Console) -> None:
-    """Write and print several policies' bars side by side."""
-    names = [summary["policy"] for summary in summaries]
-    lines = ["| bar | " + " | ".join(names) + " |", "|---" * (len(names) + 1) + "|"]
-    for bars in zip(*(summary["bars"] for summary in summaries), strict=True):
-        cells = [f"{_VERDICTS[bar['passed']]}: {bar['text']}" for bar in bars]
-        lines.append(f"| {bars[0]['name']} | " + " | ".join(cells) + " |")
+    """Write and print several policies' bars and losses side by side; reports lie beside it."""
+    names = [f"[{summary['policy']}]({summary['policy']}/report.md)" for summary in summaries]
+    rule = "|---" * (len(names) + 1) + "|"
+    bars = ["| bar | " + " | ".join(names) + " |", rule]
+    for own in zip(*(summary["bars"] for summary in summaries), strict=True):
+        cells = [f"{_VERDICTS[bar['passed']]}, {bar['short']}" for bar in own]
+        bars.append(f"| {own[0]['name']} | " + " | ".join(cells) + " |")
+    seeds = " | ".join(str(summary["seeds"]) for summary in summaries)
+    bars.append(f"| paired seeds | {seeds} |")
+    losses = [
+        "Final validation loss from the base rate of 0.001, interquartile mean over seeds; beside "
+        "it that of the better schedule, cosine or linear, at the best of its rates.",
+        "",
+        "| entry | tuned schedule | " + " | ".join(names) + " |",
+        f"{rule}---|",
+    ]
+    for name in dict.fromkeys(name for summary in summaries for name in summary["entries"]):
+        cells = [_from_middle(summary["entries"].get(name)) for summary in summaries]
+        known = next(own["entries"][name] for own in summaries if name in own["entries"])
+        tuned = known["tuned"][known["better_reference"]]["iqm"]
+        losses.append(f"| {name} | {tuned:.3f} | " + " | ".join(cells) + " |")
+    lines = [*bars, "", *losses]
     files.write_text(path, "# Policies side by side\n\n" + "\n".join(lines) + "\n")
     console.print("\n".join(lines), highlight=False, soft_wrap=True, markup=False)
 
 
+def _from_middle(entry: dict[str, Any] | None) -> str:
+    """Return the agent's loss from 0.001 in an entry, where that was run."""
+    return "" if entry is None else _loss(entry["arms"]["agent"], MIDDLE) or "-"
+
+
 def _head(summary: dict[str, Any]) -> list[str]:
+    amended = summary["amended"]
     return [
         f"# Meta-test of {summary['policy']}",
         "",
+        *([f"*{amended}*", ""] if amended else []),
         f"{summary['date']}, suite version {summary['suite']}, {summary['seeds']} paired seeds, "
         f"{len(summary['entries'])} entries of part B; docs/meta-test.md says what all this means.",
         "",

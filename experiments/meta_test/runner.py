@@ -33,6 +33,8 @@ from lr_env.meta_test.pilots import averaged
 from lr_env.policy import FrozenPolicy, policy_names
 from lr_env.provenance import describe_run
 
+BASELINES_FOLDER, RECORDS = "baselines", "records"
+
 
 class MetaTest:
     """A suite's jobs for several policies, in two waves: some controls need the agent's records.
@@ -61,6 +63,7 @@ class MetaTest:
         for folder in (config.out, *self._folders.values()):
             files.ensure_folder(folder)
         self._records: dict[tuple[str | None, str], Record] = {}
+        self._fingerprints: dict[tuple[str | None, str], str] = {}
 
     def run(self) -> list[dict[str, Any]]:
         """Run what is missing, write the reports and return the summaries."""
@@ -69,7 +72,7 @@ class MetaTest:
         for entry in self._entries:
             first += baseline_cells(entry, seeds, rates)
             for given, policy in self._policies.items():
-                first += policy_cells(entry, seeds, rates, given, policy.envelope.shared)
+                first += policy_cells(entry, seeds, rates, given, policy.envelope)
         for given in self._policies:
             first += family_trials(given, self._family)
         # Stacks train on the CPU, whatever else there is.
@@ -94,8 +97,9 @@ class MetaTest:
                 ]
                 agent = self._records[given, f"{entry.name}/agent"]
                 jobs += dependent_cells(
-                    entry, self._config.seeds, self._rates, given, agent, averaged(sums)
-                )
+                    entry, self._config.seeds, self._rates, given,
+                    self._policies[given].envelope, agent, averaged(sums),
+                )  # fmt: skip
         return jobs
 
     def _complete(self, what: str, jobs: Sequence[MetaTestJob], engine: Engine) -> None:
@@ -112,11 +116,11 @@ class MetaTest:
         return replace(job, policy_digest=policy_digest(self._policies[job.policy]))
 
     def _file(self, job: MetaTestJob) -> RecordFile:
-        if job.policy is None:
-            policy, folder = None, self._config.out / "baselines"
-        else:
-            policy, folder = self._policies[job.policy], self._folders[job.policy] / "records"
-        return RecordFile(folder, job.name, fingerprint(job, policy))
+        policy = None if job.policy is None else self._policies[job.policy]
+        own = BASELINES_FOLDER if job.policy is None else self._folders[job.policy].name
+        file = RecordFile(self._config.out / own / RECORDS, job.name, fingerprint(job, policy))
+        self._fingerprints[job.policy, job.name] = file.fingerprint
+        return file
 
     def _report(self, given: str, provenance: Mapping[str, Any]) -> dict[str, Any]:
         records = {entry.name: self._of(given, entry) for entry in self._entries}
@@ -132,13 +136,19 @@ class MetaTest:
             "suite": SUITE_VERSION,
             "seeds": self._config.seeds,
             "rates": list(self._rates),
-            "bars": [bar.to_dict() for bar in judge(entries, controls)],
+            "bars": [
+                bar.to_dict()
+                for bar in judge(entries, controls, self._policies[given].envelope.shared)
+            ],
             "entries": entries,
             "controls": controls,
             "seconds": sum(record["seconds"] for record in own),
             "baseline_seconds": sum(
                 record["seconds"] for (whose, _), record in self._records.items() if whose is None
             ),
+            "amended": self._policies[given].card.get("amended"),
+            "records": self._fingerprints_of(given),
+            "baseline_records": self._fingerprints_of(None),
             "provenance": provenance,
             "date": datetime.now(UTC).strftime("%Y-%m-%d"),
         }
@@ -147,6 +157,11 @@ class MetaTest:
         write_report(folder, summary, self._console)
         self._console.print(f"Report: {folder / 'report.md'}", soft_wrap=True)
         return summary
+
+    def _fingerprints_of(self, given: str | None) -> dict[str, str]:
+        """Return fingerprints by name in the folder of a policy, or of the baselines."""
+        own = {name: found for (whose, name), found in self._fingerprints.items() if whose == given}
+        return {f"{RECORDS}/{name}": own[name] for name in sorted(own)}
 
     def _of(self, given: str, entry: MetaTestEntry) -> dict[str, Record]:
         """Return the entry's records by arm."""

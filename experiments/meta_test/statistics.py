@@ -12,6 +12,8 @@ from experiments.statistics import Array, Interval, bootstrap, share_above, trim
 
 OVER_ENTRIES = 1999
 """Resamples of statistics over all entries, whose every resample is of thousands of numbers."""
+ROUNDING = 1e-6
+"""Log ratios that are no difference: the same training, rounded otherwise."""
 
 
 def median_over_entries(log_ratios: Sequence[Array]) -> Interval:
@@ -21,7 +23,8 @@ def median_over_entries(log_ratios: Sequence[Array]) -> Interval:
 
 def improvement_over_entries(log_ratios: Sequence[Array]) -> Interval:
     """Return the mean over entries of the share of pairs below 0, ties half."""
-    return _over_entries([-table for table in log_ratios], share_above, np.mean)
+    tables = [np.where(np.abs(table) < ROUNDING, 0.0, -table) for table in log_ratios]
+    return _over_entries(tables, share_above, np.mean)
 
 
 def _over_entries(

@@ -27,6 +27,7 @@ def summarise_entry(entry: MetaTestEntry, records: Records) -> dict[str, Any]:
     """Return an entry's figures: losses of all arms, tuned references and the agents' cells."""
     tuned = {name: tune(records, name) for name in TUNED}
     reference = "linear" if entry.role == "finetuning" else "cosine"
+    better = min(TUNED, key=lambda name: tuned_loss(records, name))
     return {
         "role": entry.role,
         "optimizer": entry.optimizer,
@@ -45,13 +46,23 @@ def summarise_entry(entry: MetaTestEntry, records: Records) -> dict[str, Any]:
             name: _arm(record) for name, record in records.items() if not name.endswith("-tuning")
         },
         "cells": {
-            name: [
-                cell(records[name], rate, losses(records[reference], tuned[reference]), records)
-                for rate in records[name]["rates"]
-            ]
+            name: _cells(records, name, losses(records[reference], tuned[reference]))
             for name in AGENTS
         },
+        "better_reference": better,
+        "cells_against_better": _cells(records, "agent", losses(records[better], tuned[better])),
     }
+
+
+def _cells(records: Records, name: str, reference: Array) -> list[dict[str, Any]]:
+    """Return an arm's cells from all of its base rates, against the reference's losses `[S]`."""
+    own = records[name]
+    return [cell(own, rate, reference, records) for rate in own["rates"]]
+
+
+def tuned_loss(records: Records, name: str) -> float:
+    """Return the lowest mean log loss of a schedule on the tuning seeds, over base rates."""
+    return float(np.asarray(records[f"{name}-tuning"]["log_loss"], dtype=float).mean(1).min())
 
 
 def tune(records: Records, name: str) -> float:
@@ -118,7 +129,7 @@ def log_ratio(records: Records, control: str) -> Array:
     A control that does not depend on the base rate stands against the agent from all of them.
     """
     agent, other = records["agent"], records[control]
-    free = control in (*FREE, *LR_STAR)
+    free = control in (*FREE, *LR_STAR) and len(other["rates"]) == 1
     rates = [rate for rate in (agent if free else other)["rates"] if rate <= HIGHEST_RATE]
     own = np.stack([_row(agent, rate, "log_loss") for rate in rates])
     rival = [_row(other, other["rates"][0] if free else rate, "log_loss") for rate in rates]
