@@ -127,6 +127,15 @@ class Monitor(BaseCallback):
         save_checkpoint(self._folder.checkpoint, self.model, self._env, self._renewal, memory)
         self._saved = time.monotonic()
 
+    def log_score(self, score: float) -> None:
+        """Write a held-out score down, with what else was recorded, where the run is now."""
+        self.logger.record("held_out/potential", score)
+        if isinstance(self.model, DQN):
+            self.model.dump_logs()
+        else:
+            # Its own turn comes a rollout later, and would put the score there.
+            self.logger.dump(self.model.num_timesteps)
+
     def _on_training_start(self) -> None:
         self._bar = self._progress.add_task(
             f"{self.config.algo}, seed {self.config.seed}",
@@ -208,10 +217,8 @@ class Monitor(BaseCallback):
             self.memory["best"] = mean
             save_best(policy, self._folder, mean)
         self._scoring_seconds = time.monotonic() - started
-        self.logger.record("held_out/potential", mean)
         self._picture(policy)
-        if isinstance(self.model, DQN):
-            self.model.dump_logs()
+        self.log_score(mean)
         if self._bar is not None:
             self._progress.update(self._bar, score=f"{mean:.3f} (best {self.memory['best']:.3f})")
         self._console.print(

@@ -120,6 +120,7 @@ def _finish(monitor: Monitor, folder: RunFolder, held_out: HeldOut) -> FrozenPol
     last = monitor.policy()
     last.save(folder.final)
     best, score = monitor.memory["best"], held_out.mean(last)
+    monitor.log_score(score)
     if best is None or score > best:
         save_best(last, folder, score)
     return FrozenPolicy.load(folder.best)

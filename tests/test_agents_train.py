@@ -13,6 +13,7 @@ import pytest
 import torch
 from matplotlib.figure import Figure
 from stable_baselines3 import PPO
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from agents import curriculum, held_out, monitor
 from agents.config import DQNConfig, PPOConfig, TrainConfig
@@ -87,7 +88,25 @@ def test_a_run_in_two_parts_is_the_run_in_one(algo: str, tmp_path: Path) -> None
         t["name"] for t in policy.card["tasks"]
     ]
     assert list((whole / "logs").glob("progress*.csv"))
-    assert list((whole / "logs").glob("events*"))
+
+
+@pytest.mark.parametrize("algo", ["ppo", "dqn"])
+@pytest.mark.usefixtures("inline")
+def test_a_run_can_be_watched(algo: str, tmp_path: Path) -> None:
+    """Scores where they were taken, the last one too; actions as histograms, rates as pictures."""
+    train(_config(tmp_path, algo, steps=600, score_every=1))
+    run = _only_run(tmp_path)
+    watched = EventAccumulator(str(run / "logs"), size_guidance={"scalars": 0, "images": 0})
+    watched.Reload()
+    scores = watched.Scalars("held_out/potential")
+    assert scores[0].step == 0
+    assert len(scores) >= 3
+    best = FrozenPolicy.load(run / "policies" / "best").card
+    assert max(score.value for score in scores) == pytest.approx(best["picking_score"])
+    final = FrozenPolicy.load(run / "policies" / "final").card
+    assert scores[-1].step == final["trained"]["slot_decisions"] >= 600
+    assert watched.Images("held_out/learning_rates")
+    assert watched.Histograms("agent/actions")
 
 
 @pytest.mark.usefixtures("inline")

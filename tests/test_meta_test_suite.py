@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from agents.curriculum import DECISIONS
 from lr_env.errors import UnknownNameError
 from lr_env.meta_test import RATES, SUITE_VERSION, MetaTestTask, part_a, part_b
 from lr_env.meta_test.models import HalvingMaximum, build_network
@@ -63,8 +64,10 @@ def test_no_entry_is_in_the_family() -> None:
     assert named["small-batch"].spec.batch_size < min(batches)
     assert named["large-batch"].spec.batch_size > max(batches)
     assert named["adamax"].optimizer not in optimizers
-    assert named["short"].total_steps / named["short"].steps_per_action < 30
-    assert named["long"].total_steps / named["long"].steps_per_action > 200
+    fewest, most = DECISIONS
+    assert named["long"].total_steps / named["long"].steps_per_action > 5 * most
+    # As docs/meta-test.md says since the family's trainings became shorter: by its data alone.
+    assert named["short"].total_steps / named["short"].steps_per_action >= fewest
 
 
 def test_the_parts_share_no_spec_no_seed_and_no_pretrained_network() -> None:

@@ -199,7 +199,10 @@ def _rates_of_starts(envelope: Envelope, rates: tuple[float, ...]) -> tuple[floa
 
 
 def family_trials(policy: str, count: int = SCHEDULE_SPECS) -> list[FamilyTrial]:
-    """Return the trials that the policy's average schedule is made of."""
+    """Return the trials that the policy's average schedule is made of: the family's own specs.
+
+    What meta-training redraws of them (samples, intervals, memorised data) is not in these.
+    """
     specs = family_specs(derive_seed(0, "replay") % 2**31, count)
     return [FamilyTrial(spec, number, policy) for number, spec in enumerate(specs)]
 

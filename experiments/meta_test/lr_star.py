@@ -41,7 +41,8 @@ class LRStarConfig:
     """Find each optimizer's best rate under a cosine, over specs of the meta-training family."""
 
     specs: int = 20
-    """Kinds of training, drawn as meta-training draws them."""
+    """Kinds of training, drawn as meta-training draws architectures and sizes: its numbers of
+    samples, intervals and memorised data are drawn later, and are not in these."""
     seeds: int = 2
     """Trainings of each kind from each rate."""
     out: Path = LR_STAR_FILE
