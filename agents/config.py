@@ -96,7 +96,9 @@ class TrainConfig:
     stacks: int = 10
     """Architectures trained on at once."""
     renew_every: int = 1
-    """Rollouts of PPO after which one of them gives way to another of its kind; 0: never."""
+    """Rollouts of PPO after which some of them give way to others of their kind; 0: never."""
+    renewed: int = 1
+    """How many give way at a time."""
     slots: int = 90
     """Layers of each architecture that are trained at once; so many trainings as make them up,
     a multiple of the twins."""
@@ -164,7 +166,7 @@ class TrainConfig:
         if self.reward not in ("potential", "progress"):
             raise UnknownNameError("reward", self.reward, ("potential", "progress"))
         for name in (
-            "steps", "minutes", "stacks", "slots", "twins", "workers", "score_every",
+            "steps", "minutes", "stacks", "renewed", "slots", "twins", "workers", "score_every",
             "branch_instances", "learning_rate",
         ):  # fmt: skip
             value = getattr(self, name)

@@ -20,7 +20,7 @@ FINE_TUNING_EVERY = 3
 
 
 class Renewal:
-    """Replaces one stack at a time, between two rollouts of PPO; the others go on.
+    """Replaces stacks in turn, between two rollouts of PPO; the others go on.
 
     A few architectures seen for long are learned by heart. Trainings that are cut off are not
     taken for ended: no action of theirs has an advantage.
@@ -37,15 +37,16 @@ class Renewal:
         """How often each place has changed hands."""
 
     def after(self, rollouts: int) -> None:
-        """Replace the stack whose turn it is after so many rollouts, if any."""
+        """Replace the stacks whose turn it is after so many rollouts, if any."""
         every = self._config.renew_every
         if not isinstance(self._model, PPO) or not every or not rollouts or rollouts % every:
             return
-        cycle, index = divmod(rollouts // every - 1, self._config.stacks)
-        fine_tunes = plan_stack(self._config, index).fine_tunes
-        if fine_tunes and (cycle + index) % FINE_TUNING_EVERY:
-            return
-        self._replace(index, self.generations[index] + 1)
+        first = (rollouts // every - 1) * self._config.renewed
+        for turn in range(first, first + self._config.renewed):
+            cycle, index = divmod(turn, self._config.stacks)
+            fine_tunes = plan_stack(self._config, index).fine_tunes
+            if not fine_tunes or (cycle + index) % FINE_TUNING_EVERY == 0:
+                self._replace(index, self.generations[index] + 1)
 
     def restore(self, generations: Sequence[int]) -> None:
         """Put the stacks in place that a checkpoint was taken with."""

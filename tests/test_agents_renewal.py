@@ -1,5 +1,7 @@
 """Stacks that give way to others: everything else goes on, and the agent fits the new mix."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -103,3 +105,14 @@ def test_the_agent_fits_the_new_mix(env: SlotVecEnv) -> None:
         assert len(model.rollout_buffer.observations) == 4 * env.num_envs
         assert np.array_equal(model.rollout_buffer.stacks, env.stacks)
     assert renewal.generations == [2, 1]
+
+
+@pytest.mark.parametrize(("renewed", "given_way"), [(1, [1, 1]), (2, [2, 2])])
+def test_as_many_stacks_give_way_as_were_asked_for(
+    env: SlotVecEnv, renewed: int, given_way: list[int]
+) -> None:
+    config = replace(CONFIG, renewed=renewed)
+    renewal = Renewal(config, env, build_algorithm(config, env))
+    for rollouts in (0, 1, 2):
+        renewal.after(rollouts)
+    assert renewal.generations == given_way
