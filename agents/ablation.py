@@ -47,11 +47,8 @@ class AblationConfig:
     """Names of variants; the reference is always among them."""
     seeds: tuple[int, ...] = (42, 43, 44)
     """Seeds of the meta-trainings."""
-    steps: int = 400_000
-    """Slot decisions of each."""
-    slots: int = 30
-    """Layers of each architecture at once: fewer than by default, so that so small a budget is a
-    dozen updates of the agent."""
+    steps: int = 1_000_000
+    """Slot decisions of each: a dozen updates of PPO."""
     workers: int = 2
     """Processes; the result does not depend on it."""
     out: Path = Path("runs/ablation")
@@ -63,7 +60,7 @@ class AblationConfig:
                 raise UnknownNameError("variant", name, tuple(VARIANTS))
         if not self.seeds or len(set(self.seeds)) < len(self.seeds):
             raise InvalidArgumentError("seeds are one or more whole numbers, each given once.")
-        for name in ("steps", "slots", "workers"):
+        for name in ("steps", "workers"):
             if getattr(self, name) < 1:
                 raise InvalidArgumentError(f"{name} must be above zero, not {getattr(self, name)}.")
 
@@ -71,7 +68,7 @@ class AblationConfig:
         """Return plain values."""
         return {
             "variants": list(self.variants), "seeds": list(self.seeds), "steps": self.steps,
-            "slots": self.slots, "workers": self.workers, "out": str(self.out),
+            "workers": self.workers, "out": str(self.out),
         }  # fmt: skip
 
 
@@ -112,8 +109,8 @@ class Ablation:
     def _wanted(self, name: str, seed: int) -> TrainConfig:
         config = self._config
         return variant_config(
-            name, steps=config.steps, slots=config.slots, seed=seed, workers=config.workers,
-            score_every=NEVER, out=config.out / _label(name, seed),
+            name, steps=config.steps, seed=seed, workers=config.workers, score_every=NEVER,
+            out=config.out / _label(name, seed),
         )  # fmt: skip
 
     def _trained(self, name: str, seed: int) -> FrozenPolicy:
