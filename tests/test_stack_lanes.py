@@ -95,6 +95,24 @@ def test_a_diverged_lane_ends_at_the_floor_and_begins_anew() -> None:
     assert ended.all()
 
 
+def test_where_nothing_begins_and_nothing_moves_all_stays_as_it_was() -> None:
+    stack = Stack(BATCHNORM, 2, StackSettings(total_steps=40))
+    stack.reset(0)
+    stack.step(torch.zeros(2, len(stack.layers)))
+    none = torch.zeros(2, dtype=torch.bool)
+    before = stack.state_dict()
+    assert torch.equal(stack.begin(none, [5, 6]), before["own"]["_observation"])
+    outcome = stack.advance(torch.ones(2, len(stack.layers)), none)
+    assert torch.equal(outcome.observation, before["own"]["_observation"])
+    assert not outcome.reward.any()
+    assert not outcome.terminated.any()
+    now = stack.state_dict()
+    for part in ("tensors", "own", "memory", "scope"):
+        for name, value in before[part].items():
+            torch.testing.assert_close(now[part][name], value, rtol=0, atol=0, equal_nan=True)
+    assert torch.equal(now["lanes"]["step"], before["lanes"]["step"])
+
+
 def test_lanes_of_one_seed_are_the_same_training_from_different_rates() -> None:
     rates = (1e-4, 1e-4, 1e-2)
     settings = StackSettings(lane_rates=rates, total_steps=20, envelope=Envelope(z_init="zero"))

@@ -1,6 +1,7 @@
 """Lanes divided among processes are the same trainings, and failures are told in one sentence."""
 
 import multiprocessing
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from lr_env.tasks import Task
 from lr_env.vector_env import LayerwiseLRVectorEnv
 from tests.toys import ToyTask
 
+BATCHNORM = partial(ToyTask, architecture="batchnorm")
 ARGUMENTS: dict[str, Any] = {"base_lr": (1e-4, 1e-1), "num_decisions": 6, "steps_per_action": 3}
 
 
@@ -44,6 +46,36 @@ def test_two_processes_make_the_trainings_of_one() -> None:
                     envs.reset(seed=9, options={"reset_mask": mask}) for envs in (split, whole)
                 ]
                 np.testing.assert_allclose(again[0][0], again[1][0], atol=1e-6)
+    finally:
+        split.close()
+
+
+@pytest.mark.parametrize("mode", ["SameStep", "NextStep"])
+def test_a_process_without_a_part_in_a_reset_waits(mode: str) -> None:
+    """BatchNorm refuses to run on no lanes: a process whose lanes all go on is not to try."""
+    whole, split = (
+        LayerwiseLRVectorEnv(4, BATCHNORM, workers=workers, autoreset_mode=mode, **ARGUMENTS)
+        for workers in (1, 2)
+    )
+    idle = np.zeros(whole.action_space.shape, np.float32)
+
+    def step_both() -> np.ndarray:
+        ours, theirs = split.step(idle), whole.step(idle)
+        for one, other in zip(ours[:4], theirs[:4], strict=True):
+            np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
+        return ours[2]
+
+    try:
+        for envs in (whole, split):
+            envs.reset(seed=3)
+        step_both()
+        # The second process's lanes go on, and end without the first's from here on.
+        mask = np.array([True, True, False, False])
+        one, other = (envs.reset(seed=9, options={"reset_mask": mask}) for envs in (split, whole))
+        np.testing.assert_allclose(one[0], other[0], rtol=1e-4, atol=1e-5)
+        ends = [step_both().tolist() for _ in range(8)]
+        assert [False, False, True, True] in ends
+        assert [True, True, False, False] in ends
     finally:
         split.close()
 

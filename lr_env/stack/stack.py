@@ -115,6 +115,9 @@ class Stack:
         The other lanes stay as they are, to the last bit.
         """
         rows = mask.nonzero().squeeze(1)
+        if not len(rows):
+            # One of several processes may have no part in a reset; no model runs on no lanes.
+            return self.observation
         for lane, seed in enumerate(seeds or ()):
             if mask[lane] and seed is not None:
                 self._trainings.lanes.seed(lane, seed)
