@@ -20,6 +20,7 @@ from lr_env.action import (
     InitialScale,
     read_action,
 )
+from lr_env.devices import Device, check_device
 from lr_env.errors import InvalidArgumentError, ModelError
 from lr_env.inner_loop import InnerLoop, check_start, check_validation_samples
 from lr_env.instances import BaseRate, Instance, build_task, check_base_lr, draw_instance
@@ -69,6 +70,7 @@ class LayerwiseLREnv(gymnasium.Env[Observation, Action]):
         validation_samples: validation samples that the reward is measured on.
         observe_validation: whether the policy sees the validation loss as well.
         dtype: of the inner training.
+        device: that the inner training computes on, `cpu` or `cuda`.
         render_mode: `rgb_array`, `ansi` or None.
 
     Raises:
@@ -111,6 +113,7 @@ class LayerwiseLREnv(gymnasium.Env[Observation, Action]):
         validation_samples: int = 256,
         observe_validation: bool = False,
         dtype: torch.dtype = torch.float32,
+        device: Device = "cpu",
         render_mode: RenderMode | None = None,
     ) -> None:
         if render_mode not in (None, *self.metadata["render_modes"]):
@@ -147,6 +150,7 @@ class LayerwiseLREnv(gymnasium.Env[Observation, Action]):
         self._validation_samples = validation_samples
         self._observe_validation = observe_validation
         self._dtype = dtype
+        self._device = check_device(device)
         self._begin(Instance.first(base_lr))
         self.layer_names = tuple(layer.name for layer in self._instruments.layers)
         count = len(self.layer_names)
@@ -218,6 +222,7 @@ class LayerwiseLREnv(gymnasium.Env[Observation, Action]):
             total_steps=self.total_steps,
             batch_size=task.batch_size if self._batch_size is None else self._batch_size,
             dtype=self._dtype,
+            device=self._device,
         )
         self._instruments = Instruments(
             self._loop.model,

@@ -74,6 +74,7 @@ class InnerLoop:
         total_steps: int,
         batch_size: int,
         dtype: torch.dtype,
+        device: torch.device,
     ) -> None:
         check_precision_and_batch(dtype, batch_size)
         self.task = task
@@ -81,9 +82,10 @@ class InnerLoop:
         self.total_steps = total_steps
         self.base_lr = base_lr
         self._schedule = schedule
-        self._dropout = IsolatedTorchRandomness(seed, "dropout")
+        self._dropout = IsolatedTorchRandomness(seed, "dropout", device=device)
+        # Drawn on the CPU, so that it begins alike on every device.
         with IsolatedTorchRandomness(seed, "model").use():
-            self.model = task.build_model().to(dtype)
+            self.model = task.build_model().to(dtype).to(device)
         self.model.train()
         self.optimizer = build_optimizer(
             optimizer, self.model.parameters(), base_lr, optimizer_arguments
@@ -91,6 +93,7 @@ class InnerLoop:
         for group in self.optimizer.param_groups:
             group["initial_lr"] = group["lr"]
         self._dtype = dtype
+        self._device = device
         self._stream = BatchStream(task, batch_size, torch_generator(seed, "batches"))
         self.set_base_lr(0)
 
@@ -112,7 +115,7 @@ class InnerLoop:
 
     def forward_backward(self) -> Tensor:
         """Compute the next mini-batch's gradient; return its loss, detached."""
-        batch = _to_dtype(self._stream.next(), self._dtype)
+        batch = _placed(self._stream.next(), self._dtype, self._device)
         self.optimizer.zero_grad()
         # Agents act under no_grad, and may step their environment in there, too.
         with torch.enable_grad(), self._dropout.use():
@@ -126,7 +129,8 @@ class InnerLoop:
         self.model.eval()
         total, seen = 0.0, 0
         for batch in self._validation_batches(samples):
-            loss = float(self.task.loss(self.model, _to_dtype(batch, self._dtype)))
+            own = _placed(batch, self._dtype, self._device)
+            loss = float(self.task.loss(self.model, own))
             total, seen = total + loss, seen + 1
         self.model.train()
         return total / seen
@@ -168,13 +172,13 @@ def check_start(task_name: str, losses_finite: bool) -> None:
         )
 
 
-def _to_dtype(batch: Any, dtype: torch.dtype) -> Any:
-    """Return `batch` with its floating-point tensors in `dtype`."""
+def _placed(batch: Any, dtype: torch.dtype, device: torch.device) -> Any:
+    """Return `batch` on `device`, its floating-point tensors in `dtype`."""
     if isinstance(batch, Tensor):
-        return batch.to(dtype) if batch.is_floating_point() else batch
+        return batch.to(device, dtype if batch.is_floating_point() else batch.dtype)
     if isinstance(batch, Mapping):
-        return {key: _to_dtype(value, dtype) for key, value in batch.items()}
+        return {key: _placed(value, dtype, device) for key, value in batch.items()}
     if isinstance(batch, tuple | list):
-        parts = [_to_dtype(value, dtype) for value in batch]
+        parts = [_placed(value, dtype, device) for value in batch]
         return type(batch)(*parts) if hasattr(batch, "_fields") else type(batch)(parts)
     return batch

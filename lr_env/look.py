@@ -44,9 +44,13 @@ def look(
     knew = memory.direction.isfinite()
     memory = remember(memory, signals)
     begins = (memory.direction.isfinite() & ~knew) | (signals.step == 0).unsqueeze(-1)
-    if bool(begins.any()):
+    if _any(begins):
         nominal = relative_rates(signals.raw, memory.direction, signals.reference_lr, table)
         fresh = envelope.begin(nominal, table.pretrained, signals.total_steps)
         scope = fresh.where(begins, scope)
         signals = replace(signals, z=torch.where(begins, fresh.start, signals.z))
     return Sight(memory, scope, signals.z, features(memory, signals, scope.start, table))
+
+
+def _any(mask: Tensor) -> bool:
+    return bool(mask.any())

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 import numpy as np
 import torch
+from torch import Tensor
 
 
 def derive_seed(seed: int, *keys: int | str) -> int:
@@ -30,22 +31,35 @@ def torch_generator(seed: int, *keys: int | str) -> torch.Generator:
 
 
 class IsolatedTorchRandomness:
-    """A private state of torch's global CPU generator, for code that draws from it.
+    """A private state of torch's global generator, for code that draws from it.
 
-    Modules initialise their weights and dropout draws its masks from the global generator;
-    inside `use()` that generator holds this object's `state`, outside it the caller's.
+    Modules initialise their weights and dropout draws its masks from the global generator of
+    their device; inside `use()` that generator holds this object's `state`, outside it the
+    caller's. On a GPU the same seed draws other numbers than on the CPU.
     """
 
-    def __init__(self, seed: int, *keys: int | str) -> None:
-        self.state = torch_generator(seed, *keys).get_state()
+    def __init__(self, seed: int, *keys: int | str, device: torch.device | str = "cpu") -> None:
+        self._device = torch.device(device)
+        generator = torch.Generator(self._device).manual_seed(derive_seed(seed, *keys))
+        self.state = generator.get_state()
 
     @contextmanager
     def use(self) -> Iterator[None]:
         """Swap this state in, and back out with its progress kept."""
-        outside = torch.get_rng_state()
-        torch.set_rng_state(self.state)
+        outside = self._get()
+        self._set(self.state)
         try:
             yield
         finally:
-            self.state = torch.get_rng_state()
-            torch.set_rng_state(outside)
+            self.state = self._get()
+            self._set(outside)
+
+    def _get(self) -> Tensor:
+        on_gpu = self._device.type == "cuda"
+        return torch.cuda.get_rng_state(self._device) if on_gpu else torch.get_rng_state()
+
+    def _set(self, state: Tensor) -> None:
+        if self._device.type == "cuda":
+            torch.cuda.set_rng_state(state, self._device)
+        else:
+            torch.set_rng_state(state)

@@ -198,7 +198,7 @@ def _settings(chosen: Mapping[str, Any], total_steps: int) -> StackSettings:
         )
     same = (
         "base_lr", "steps_per_action", "batch_size", "reward_kind", "gamma", "validation_samples",
-        "dtype",
+        "dtype", "device",
     )  # fmt: skip
     return StackSettings(
         optimizer=chosen["optimizer"].lower(),

@@ -43,6 +43,10 @@ MISTAKES = [
     ({"gamma": 1.5}, InvalidArgumentError, "gamma"),
     ({"validation_samples": 0}, InvalidArgumentError, "validation_samples"),
     ({"dtype": torch.int64}, InvalidArgumentError, "dtype"),
+    ({"device": "gpu"}, InvalidArgumentError, "'cuda' or 'cuda:0' say, and not 'gpu'"),
+    ({"device": "meta"}, InvalidArgumentError, "leave device out"),
+    ({"device": "cuda:99"}, InvalidArgumentError, "install a build of PyTorch for your GPU"),
+    ({"device": None}, InvalidArgumentError, "device"),
     ({"render_mode": "human"}, InvalidArgumentError, "render_mode"),
 ]
 

@@ -22,6 +22,7 @@ MISTAKES: list[tuple[dict[str, Any], str]] = [
     ({"gamma": 0.0}, "gamma"),
     ({"reward_kind": "progres"}, "did you mean 'progress'"),
     ({"base_lr": 0.0}, "base_lr"),
+    ({"device": "cuda:99"}, "device"),
     ({"lane_rates": (1e-3, -1.0)}, "base_lr"),
 ]
 

@@ -37,6 +37,7 @@ MISTAKES = [
     ({"optimizer_arguments": {"amsgrad": True}}, InvalidArgumentError, "amsgrad"),
     ({"batch_size": 0}, InvalidArgumentError, "batch_size"),
     ({"dtype": torch.int64}, InvalidArgumentError, "dtype"),
+    ({"device": "cuda:99"}, InvalidArgumentError, "device"),
     ({"gamma": 2.0}, InvalidArgumentError, "gamma"),
     ({"render_mode": "ansi"}, InvalidArgumentError, "draws nothing"),
     ({"autoreset_mode": "SameSte"}, UnknownNameError, "did you mean 'SameStep'"),

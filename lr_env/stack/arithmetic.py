@@ -74,6 +74,15 @@ class Move(NamedTuple):
     running: Tensor | None
     last: Tensor
 
+    def leaves(self) -> list[Tensor]:
+        """Return all tensors that there are."""
+        return [own for own in self if own is not None]
+
+    def of(self, leaves: Sequence[Tensor]) -> Move:
+        """Return a move of the same kind made of `leaves`, in the order of `leaves()`."""
+        scales, spread, rate, factors, *running, last = leaves
+        return Move(scales, spread, rate, factors, running[0] if running else None, last)
+
 
 class Batch(NamedTuple):
     """Mini-batches: all lanes' samples, inputs `[S, ...]`, targets `[S]`; their places `[n, B]`."""
@@ -84,7 +93,7 @@ class Batch(NamedTuple):
 
 
 class LaneArithmetic(Protocol):
-    """The three hot functions of a stack, eager or compiled."""
+    """The three hot functions of a stack: eager, compiled or captured."""
 
     def step(self, lanes: LaneTensors, move: Move, batch: Batch, looked: bool) -> Tensor:
         """Update the lanes in place, then compute their next gradients; return losses `[n]`.
@@ -100,7 +109,7 @@ class LaneArithmetic(Protocol):
 
 
 class EagerArithmetic:
-    """The arithmetic itself; the compiled one is traced from it."""
+    """The arithmetic itself; the others are made from it."""
 
     def __init__(
         self, model: StackedModel, optimizer: StackedOptimizer, layers: Sequence[Layer]

@@ -34,15 +34,13 @@ class CompiledArithmetic:
 
     def step(self, lanes: LaneTensors, move: Move, batch: Batch, looked: bool) -> Tensor:
         """See `LaneArithmetic`."""
-        whole = move.running is None
-        given = [own for own in move if own is not None]
+        given = move.leaves()
 
         def update(lanes: LaneTensors, *rest: Tensor) -> Tensor:
-            scales, spread, rate, factors, *running, last = rest[: len(given)]
-            again = Move(scales, spread, rate, factors, None if whole else running[0], last)
-            return self._eager.step(lanes, again, Batch(*rest[len(given) :]), looked)
+            own, others = rest[: len(given)], rest[len(given) :]
+            return self._eager.step(lanes, move.of(own), Batch(*others), looked)
 
-        name = f"step, looked: {looked}, whole: {whole}"
+        name = f"step, looked: {looked}, whole: {move.running is None}"
         return self._call(name, update, lanes, *given, *batch)
 
     def evaluate(self, lanes: LaneTensors, inputs: Tensor, targets: Tensor) -> Tensor:
@@ -93,7 +91,8 @@ def _compiled(
 ) -> Callable[..., Any]:
     """Trace on copies, since tracing runs the function, and compile."""
     copies = [own.clone(memory_format=torch.preserve_format) for own in leaves]
-    with torch.random.fork_rng(devices=[]), _ExchangedProducts(), torch.no_grad():
+    gpus = sorted({own.device for own in leaves if own.is_cuda}, key=str)
+    with torch.random.fork_rng(devices=gpus), _ExchangedProducts(), torch.no_grad():
         graph = make_fx(function)(*copies)
     for node in graph.graph.nodes:
         tags = getattr(node.target, "tags", ())

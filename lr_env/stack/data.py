@@ -19,18 +19,26 @@ class StackedData:
     """Train and validation samples `[N, n, ...]`, and where each training is in its pass.
 
     Every lane draws its order as `TensorTask.batches` does from the same generator, so that a
-    lane equals the single training of its seed.
+    lane equals the single training of its seed. The samples lie on `device`; orders are drawn on
+    the CPU, so that they are the same on every device, and stay there.
     """
 
-    def __init__(self, template: TensorTask, num: int, batch_size: int, dtype: torch.dtype) -> None:
+    def __init__(
+        self,
+        template: TensorTask,
+        num: int,
+        batch_size: int,
+        dtype: torch.dtype,
+        device: torch.device,
+    ) -> None:
         self._num = num
         self._dtype = dtype
         self._tensors: dict[Split, tuple[Tensor, Tensor]] = {}
         for split in _USED:
             inputs, targets = template.tensors(split)
             self._tensors[split] = (
-                _cast(inputs, dtype).expand(num, *inputs.shape).clone(),
-                targets.expand(num, *targets.shape).clone(),
+                _cast(inputs, dtype).to(device).expand(num, *inputs.shape).clone(),
+                targets.to(device).expand(num, *targets.shape).clone(),
             )
         self.train_size = template.size("train")
         self.batch_size = min(batch_size, self.train_size)
@@ -66,7 +74,7 @@ class StackedData:
         return inputs.flatten(0, 1), targets.flatten(0, 1)
 
     def next_index(self, running: Tensor) -> Tensor:
-        """Return the next mini-batches' rows of `train_samples` `[N, B]`.
+        """Return the next mini-batches' rows of `train_samples` `[N, B]`, on the CPU.
 
         Only the lanes of `running` `[N]` move on; what the others are given is not for use.
         """
@@ -82,8 +90,8 @@ class StackedData:
         """Return the next mini-batches `[rows, B, ...]` of the lanes in `rows`."""
         running = torch.zeros(self._num, dtype=torch.bool)
         running[rows] = True
-        index = self.next_index(running)[rows]
         inputs, targets = self.train_samples
+        index = self.next_index(running)[rows].to(inputs.device)
         return inputs[index], targets[index]
 
     def validation(self, samples: int, rows: Tensor | slice) -> tuple[Tensor, Tensor]:

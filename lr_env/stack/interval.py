@@ -17,12 +17,16 @@ from lr_env.stack.optimizers import StackedOptimizer
 class Interval:
     """All that is known of an interval's updates before they are made; T turns of N lanes.
 
+    It lies on the trainings' device, where it is put at once: the updates themselves wait for
+    nothing, and have the device wait for nothing.
+
     Attributes:
-        counts: updates that each lane makes `[N]`.
+        counts: updates that each lane makes `[N]`, on the CPU.
         running, last: which lanes make each turn's update, and for which it is the last `[T, N]`.
         scales: the layers' factors on the rate `[N, L]`.
         rates: the base schedules' `[T, N, 1]`.
         factors: the optimizer's `[T, N, K]`.
+        reached: the optimizer's at the end `[N, K]`.
         batches: rows of the training samples `[T, N, B]`.
     """
 
@@ -32,6 +36,7 @@ class Interval:
     scales: Tensor
     rates: Tensor
     factors: Tensor
+    reached: Tensor
     batches: Tensor
 
     @classmethod
@@ -43,19 +48,27 @@ class Interval:
         data: StackedData,
         optimizer: StackedOptimizer,
     ) -> Interval:
-        """Look up rates and draw batches; lanes draw as many as they make updates."""
+        """Look up rates and draw batches; lanes draw as many as they make updates.
+
+        `counts [N]` are on the CPU, `scales [N, L]` on the trainings' device.
+        """
         turns = range(max(1, int(counts.max())))
-        steps = [(lanes.step + turn + 1).to(scales).unsqueeze(1) for turn in turns]
+        like = torch.empty(0, dtype=scales.dtype)
         made = torch.arange(1, len(turns) + 1).unsqueeze(1)
-        return cls(
-            counts=counts,
-            running=counts >= made,
-            last=counts == made,
-            scales=scales,
-            rates=torch.stack([lanes.rates(scales, turn).unsqueeze(1) for turn in turns]),
-            factors=torch.stack([optimizer.factors(step) for step in steps]),
-            batches=torch.stack([data.next_index(counts > turn) for turn in turns]),
-        )
+
+        def factors(steps: Tensor) -> Tensor:
+            return optimizer.factors(steps.to(like).unsqueeze(1))
+
+        own = {
+            "running": counts >= made,
+            "last": counts == made,
+            "rates": torch.stack([lanes.rates(like, turn).unsqueeze(1) for turn in turns]),
+            "factors": torch.stack([factors(lanes.step + turn + 1) for turn in turns]),
+            "reached": factors((lanes.step + counts).clamp(min=1)),
+            "batches": torch.stack([data.next_index(counts > turn) for turn in turns]),
+        }
+        there = {name: tensor.to(scales.device) for name, tensor in own.items()}
+        return cls(counts=counts, scales=scales, **there)
 
     def run(
         self,
@@ -92,4 +105,5 @@ class Interval:
         sums = torch.where(self.running, losses, 0.0).cumsum(0)
         finite = torch.isfinite(sums)
         before = torch.cat([torch.ones_like(finite[:1]), finite[:-1]])
-        return sums[-1] / self.counts.clamp(min=1), (self.running & before).sum(0)
+        counts = self.running.sum(0).clamp(min=1)
+        return sums[-1] / counts, (self.running & before).sum(0)

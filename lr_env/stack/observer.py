@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from lr_env import decisions
+from lr_env import decisions, devices
 from lr_env.action import Envelope, Scope
 from lr_env.look import look
 from lr_env.observation import FEATURES, Memory, Signals
@@ -16,8 +16,9 @@ class Observer:
     """Makes the observations of N trainings.
 
     Attributes:
-        memory: of all lanes.
-        latest: observations `[N, L, F]`; replaced and never written to, since callers keep it.
+        memory: of all lanes, on the trainings' device.
+        latest: observations `[N, L, F]`, on the CPU; replaced and never written to, since callers
+            keep it.
     """
 
     def __init__(self, trainings: Trainings, envelope: Envelope) -> None:
@@ -25,47 +26,54 @@ class Observer:
         self._envelope = envelope
         num, layers = trainings.raw.shape[:2]
         self.memory = Memory.empty((num,), layers, trainings.raw)
-        self.latest = trainings.raw.new_zeros((num, layers, len(FEATURES)))
+        self.latest = torch.zeros((num, layers, len(FEATURES)), dtype=trainings.raw.dtype)
 
     def forget(self, rows: Tensor) -> None:
         """Remember nothing of the lanes in `rows`: they have begun anew."""
-        empty = Memory.empty((len(rows),), self.latest.shape[1], self.latest)
-        self.memory = self.memory.put(rows, empty)
+        like = self._trainings.raw
+        empty = Memory.empty((len(rows),), like.shape[1], like)
+        self.memory = self.memory.put(rows.to(like.device), empty)
 
     def look(self, rows: Tensor, z: Tensor, scope: Scope) -> Tensor:
         """Observe the lanes in `rows` at their scales in `z` `[N, L]`; return `latest`.
 
-        Scales and `scope` of layers that begin are written into both.
+        Scales and `scope` of layers that begin are written into both. `rows` are on the CPU,
+        scales and scope on the trainings' device.
         """
-        memory, own = self.memory.take(rows), scope.take(rows)
-        sight = look(memory, self._signals(rows, z), own, self._envelope, self._trainings.table)
-        self.memory = self.memory.put(rows, sight.memory)
+        there = rows.to(z.device)
+        memory, own = self.memory.take(there), scope.take(there)
+        signals = self._signals(rows, there, z)
+        sight = look(memory, signals, own, self._envelope, self._trainings.table)
+        self.memory = self.memory.put(there, sight.memory)
         if sight.scope is not own:  # seldom, at beginnings
-            scope.put(rows, sight.scope)
-            z[rows] = sight.z
+            scope.put(there, sight.scope)
+            z[there] = sight.z
         self.latest = self.latest.clone()
-        self.latest[rows] = sight.observation
+        self.latest[rows] = devices.on_host(sight.observation)
         return self.latest
 
-    def _signals(self, rows: Tensor, z: Tensor) -> Signals:
+    def _signals(self, rows: Tensor, there: Tensor, z: Tensor) -> Signals:
+        """Return what is known of the lanes in `rows`; `there`, the same on the device."""
         own = self._trainings
         lanes = own.lanes
-        step = lanes.step[rows].to(z)
+        step = lanes.step.to(own.loss)
+        interval = decisions.intervals(lanes.step, own.settings.steps_per_action, lanes.total_steps)
         epochs = step / own.steps_per_epoch
         unknown = torch.full_like(epochs, torch.nan)
-        interval = decisions.intervals(lanes.step, own.settings.steps_per_action, lanes.total_steps)
-        return Signals(
-            raw=own.raw[rows],
-            loss=own.loss[rows],
-            step=step,
-            total_steps=lanes.total_steps[rows].to(z),
-            interval=interval[rows].to(z),
-            base_lr=lanes.rates(z)[rows].unsqueeze(1).expand(-1, z.shape[1]),
-            reference_lr=lanes.reference(z)[rows].unsqueeze(1).expand(-1, z.shape[1]),
-            z=z[rows],
-            z_max=torch.full_like(epochs, self._envelope.z_max),
-            epochs=torch.where(lanes.sees_epochs[rows], epochs, unknown),
-            validation_loss=torch.where(
-                lanes.sees_validation[rows], own.validation_loss[rows], unknown
-            ),
-        )
+        known = {
+            "loss": own.loss,
+            "step": step,
+            "total_steps": lanes.total_steps.to(step),
+            "interval": interval.to(step),
+            "base_lr": lanes.rates(step),
+            "reference_lr": lanes.reference(step),
+            "z_max": torch.full_like(epochs, self._envelope.z_max),
+            "epochs": torch.where(lanes.sees_epochs, epochs, unknown),
+            "validation_loss": torch.where(lanes.sees_validation, own.validation_loss, unknown),
+        }
+        # At once: each would be a way to the device of its own.
+        moved = torch.stack(list(known.values()))[:, rows].to(z.device)
+        signals = dict(zip(known, moved, strict=True))
+        for rate in ("base_lr", "reference_lr"):
+            signals[rate] = signals[rate].unsqueeze(1).expand(-1, z.shape[1])
+        return Signals(raw=own.raw[there], z=z[there], **signals)

@@ -10,6 +10,7 @@ import torch
 
 from lr_env.action import Envelope
 from lr_env.decisions import check_horizon
+from lr_env.devices import Device, check_device
 from lr_env.errors import InvalidArgumentError
 from lr_env.inner_loop import check_validation_samples
 from lr_env.instances import BaseRate, check_base_lr
@@ -38,6 +39,8 @@ class StackSettings:
         validation_seen: share of trainings that observe their validation loss.
         epochs_seen: share of trainings that observe their passes over the data.
         dtype: of the trainings.
+        device: that they compute on, `cpu` or `cuda`; what a stack is given and tells is on the
+            CPU all the same.
         compile: whether to compile the hot functions (seconds at the start, a C++ compiler) and
             to work in blocks, with as many threads as PyTorch has.
 
@@ -60,6 +63,7 @@ class StackSettings:
     validation_seen: float = 0.0
     epochs_seen: float = 1.0
     dtype: torch.dtype = torch.float32
+    device: Device = "cpu"
     compile: bool = False
 
     def __post_init__(self) -> None:
@@ -80,5 +84,6 @@ class StackSettings:
             resolve_schedule(schedule)
         check_validation_samples(self.validation_samples)
         check_reward(self.reward_kind, self.gamma)
+        check_device(self.device)
         for rate in (self.base_lr, *(self.lane_rates or ())):
             check_base_lr(rate)

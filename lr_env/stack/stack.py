@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lr_env import devices
 from lr_env.action import Scope
 from lr_env.observation import Memory
 from lr_env.reward import potential, reward
@@ -22,7 +23,8 @@ class Stack:
     """N trainings together; a lane that ends begins a fresh instance in the same step.
 
     Lane i, seeded with s + i, draws what the single environment seeded so draws, and is the
-    same training.
+    same training. What a stack is given and what it tells is on the CPU, whatever device its
+    trainings compute on: that is waited for a few times a decision, and not at an update.
 
     Args:
         task: builds an instance from a seed; architecture and shapes must not depend on it.
@@ -62,12 +64,13 @@ class Stack:
     @property
     def scales(self) -> Tensor:
         """The log2 scale of every layer `[N, L]`."""
-        return self._z.clone()
+        return self._z.to("cpu", copy=True)
 
     @property
     def learning_rates(self) -> Tensor:
         """The rate of every layer's next update `[N, L]`."""
-        return self._trainings.lanes.rates(self._z).unsqueeze(1) * self._z.exp2()
+        rates = self._trainings.lanes.rates(self._trainings.loss)
+        return rates.unsqueeze(1) * devices.on_host(self._z.exp2())
 
     @property
     def steps(self) -> Tensor:
@@ -141,7 +144,7 @@ class Stack:
             active = torch.ones(self.num, dtype=torch.bool)
         own, before = self._trainings, self.potential
         moved = self.settings.envelope.move(self._z, action.to(self._z), self._scope)
-        self._z = torch.where(active.unsqueeze(1), moved, self._z)
+        self._z = torch.where(active.to(moved.device).unsqueeze(1), moved, self._z)
         diverged = own.advance(self._z.exp2(), active)
         after = self.potential
         seen = (active & ~diverged).nonzero().squeeze(1)
@@ -152,22 +155,29 @@ class Stack:
         return Outcome(observation, gained, ended, observation, after, diverged)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return all that `load_state_dict` needs, as plain values and tensors.
+        """Return all that `load_state_dict` needs, as plain values and tensors on the CPU.
 
         Samples are left out: they come back from the instances' seeds.
         """
         state = self._trainings.state_dict()
-        state["own"] |= {
-            "_z": self._z.clone(),
-            "_observation": self._observer.latest.clone(),
+        own = {"_z": self._z, "_observation": self._observer.latest}
+        state["own"] |= devices.copied_to_host(own)
+        memory, scope = vars(self._observer.memory), self._scope.state_dict()
+        return {
+            **state,
+            "memory": devices.copied_to_host(memory),
+            "scope": devices.copied_to_host(scope),
         }
-        memory = dict(vars(self._observer.memory))
-        return {**state, "memory": memory, "scope": self._scope.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on exactly where `state` was taken, in a stack of the same task and settings."""
         self._trainings.load_state_dict(state)
-        self._observer.memory = Memory(**state["memory"])
+        like = self._z
+        self._observer.memory = Memory(**{
+            name: own.to(like.device) for name, own in state["memory"].items()
+        })  # fmt: skip
         self._observer.latest = state["own"]["_observation"].clone()
-        self._z = state["own"]["_z"].clone()
-        self._scope = Scope.from_state(state["scope"])
+        self._z = state["own"]["_z"].to(like, copy=True)
+        self._scope = Scope.from_state({
+            name: own.to(like.device) for name, own in state["scope"].items()
+        })  # fmt: skip

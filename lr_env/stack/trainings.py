@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lr_env import decisions
+from lr_env import decisions, devices
 from lr_env.errors import InvalidArgumentError
 from lr_env.inner_loop import check_precision_and_batch, check_start, validation_batches
 from lr_env.instances import Instance
@@ -38,6 +38,9 @@ class Trainings:
     Args:
         task, num, settings: as for `Stack`.
 
+    Weights, samples and all that is made of them lie on the settings' device; what is drawn at
+    random, clocks and losses lie on the CPU.
+
     Attributes:
         settings: what they share.
         layers, table: their layers, and the same as tensors.
@@ -53,24 +56,25 @@ class Trainings:
         if num < 1:
             raise InvalidArgumentError(f"A stack has at least 1 training, not {num}.")
         self.settings = settings
+        device = torch.device(settings.device)
         self._make_task = task
         first = task(0)
         self._task_name = first.name
         batch_size = first.batch_size if settings.batch_size is None else settings.batch_size
         check_precision_and_batch(settings.dtype, batch_size)
         with IsolatedTorchRandomness(0, "model").use():
-            template = first.build_model().to(settings.dtype)
+            template = first.build_model().to(settings.dtype).to(device)
         self.layers = group_layers(template, first.is_pretrained)
-        self.table = LayerTable.of(self.layers, settings.dtype)
+        self.table = LayerTable.of(self.layers, settings.dtype, device)
         self.lanes = Lanes(num, settings)
-        self._data = StackedData(first, num, batch_size, settings.dtype)
+        self._data = StackedData(first, num, batch_size, settings.dtype, device)
         self.steps_per_epoch = self._data.train_size // self._data.batch_size
         batches = validation_batches(settings.validation_samples, first.size("validation"))
         self._validation_samples = math.prod(batches)
         self._validation_size = first.size("validation")
         self._model = StackedModel(template, first.loss_from_outputs)
         self._optimizer = build_stacked_optimizer(settings.optimizer, settings.optimizer_arguments)
-        flat = torch.zeros((num, self._model.size), dtype=settings.dtype)
+        flat = torch.zeros((num, self._model.size), dtype=settings.dtype, device=device)
         rows = (num, len(self.layers))
         self._tensors = LaneTensors(
             flat=flat,
@@ -89,46 +93,52 @@ class Trainings:
             threads = torch.get_num_threads()
             self._arithmetic = CompiledArithmetic(self._eager, threads)
             self._blocks = blocks_of(num, flat[0].nbytes, threads)
-        self._dropout = IsolatedTorchRandomness(0, "dropout")
+        self._dropout = IsolatedTorchRandomness(0, "dropout", device=device)
         self.raw = flat.new_zeros((*rows, len(RAW_STATISTICS)))
-        self.loss = flat.new_zeros(num)
-        self.initial_loss = flat.new_ones(num)
-        self.validation_loss = flat.new_ones(num)
+        self.loss = torch.zeros(num, dtype=settings.dtype)
+        self.initial_loss = torch.ones_like(self.loss)
+        self.validation_loss = torch.ones_like(self.loss)
 
     def begin(self, rows: Tensor) -> None:
         """Begin fresh instances in `rows`; the other lanes are not touched."""
         for lane in rows.tolist():
             self._load(lane, self.lanes.draw(lane))
-        if len(rows) == len(self.loss):
-            self._dropout = IsolatedTorchRandomness(int(self.lanes.seeds[0]), "dropout")
         tensors = self._tensors
-        tensors.initial[rows] = tensors.flat[rows]
+        device = tensors.flat.device
+        if len(rows) == len(self.loss):
+            seed = int(self.lanes.seeds[0])
+            self._dropout = IsolatedTorchRandomness(seed, "dropout", device=device)
+        there = rows.to(device)
+        tensors.initial[there] = tensors.flat[there]
         forgotten = (tensors.update, tensors.direction, tensors.previous_dot)
         for kept in (*forgotten, *tensors.state.values()):
-            kept[rows] = 0.0
-        buffers = {name: own[rows] for name, own in tensors.buffers.items()}
+            kept[there] = 0.0
+        buffers = {name: own[there] for name, own in tensors.buffers.items()}
         with self._dropout.use():
             losses, gradient = self._model.differentiate(
-                tensors.flat[rows], buffers, *self._data.next_batch(rows)
+                tensors.flat[there], buffers, *self._data.next_batch(rows)
             )
-        tensors.gradient[rows] = gradient
+        tensors.gradient[there] = gradient
         for name, own in buffers.items():
-            tensors.buffers[name][rows] = own
-        validation = self._data.validation(self._validation_samples, rows)
-        initial = self._model.evaluate(tensors.flat[rows], buffers, *validation)
+            tensors.buffers[name][there] = own
+        validation = self._data.validation(self._validation_samples, there)
+        initial = self._model.evaluate(tensors.flat[there], buffers, *validation)
+        losses, initial = devices.on_host(torch.stack([losses, initial]))
         check_start(self._task_name, bool(torch.isfinite(losses + initial).all()))
         self.loss[rows] = losses
         self.initial_loss[rows] = initial
         self.validation_loss[rows] = initial
-        self._foresee(rows)
+        self._foresee(there)
 
     def advance(self, scales: Tensor, active: Tensor) -> Tensor:
         """Train the lanes of `active` `[N]` to their next decisions at `scales` `[N, L]`.
 
-        Returns which diverged `[N]`: those whose training or validation loss was not finite.
+        Returns which diverged `[N]`: those whose training or validation loss was not finite. All
+        but the scales is on the CPU.
         """
         with self._dropout.use():
-            loss, validation = self._train(scales, active)
+            loss, validation, updates = self._train(scales, active)
+        self.lanes.step += updates.long()
         diverged = active & ~torch.isfinite(loss + validation)
         validation = validation.masked_fill(diverged, torch.nan)
         self.validation_loss = torch.where(active, validation, self.validation_loss)
@@ -142,16 +152,19 @@ class Trainings:
         # In parts: all lanes' activations on thousands of samples would not fit in a cache.
         parts = zip(torch.split(inputs, 256, 1), torch.split(targets, 256, 1), strict=True)
         losses = [self._model.evaluate(own.flat, own.buffers, x, y) * y.shape[1] for x, y in parts]
-        return torch.stack(losses).sum(0) / self._validation_size
+        return devices.on_host(torch.stack(losses).sum(0) / self._validation_size)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return all that `load_state_dict` needs; samples come back from the instances' seeds."""
+        """Return all that `load_state_dict` needs, on the CPU.
+
+        Samples come back from the instances' seeds.
+        """
         return {
             "lanes": self.lanes.state_dict(),
             "data": self._data.state_dict(),
-            "tensors": {name: own.clone() for name, own in self._tensors.named().items()},
+            "tensors": devices.copied_to_host(self._tensors.named()),
             "dropout": self._dropout.state.clone(),
-            "own": {f"_{name}": getattr(self, name).clone() for name in _READINGS},
+            "own": devices.copied_to_host({f"_{name}": getattr(self, name) for name in _READINGS}),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -164,7 +177,7 @@ class Trainings:
             own.copy_(state["tensors"][name])
         self._dropout.state = state["dropout"].clone()
         for name in _READINGS:
-            setattr(self, name, state["own"][f"_{name}"].clone())
+            setattr(self, name, state["own"][f"_{name}"].to(getattr(self, name), copy=True))
 
     def _load(self, lane: int, instance: Instance) -> None:
         task = self._make_task(instance.seed)
@@ -177,22 +190,23 @@ class Trainings:
 
     def _foresee(self, rows: Tensor) -> None:
         """Find out what the first update would change."""
-        nominal = self.lanes.reference(self.loss)[rows].unsqueeze(1).expand(-1, len(self.layers))
+        nominal = self.lanes.reference(self.raw)[rows].unsqueeze(1).expand(-1, len(self.layers))
         direction, raw = self._eager.foresee(self._tensors.rows(rows), nominal)
         self._tensors.direction[rows] = direction
         self.raw[rows] = raw
 
-    def _train(self, scales: Tensor, active: Tensor) -> tuple[Tensor, Tensor]:
-        """Make the interval's updates; return mean training and validation losses `[N]`."""
+    def _train(self, scales: Tensor, active: Tensor) -> Tensor:
+        """Make the interval's updates, and wait for them.
+
+        Returns mean training losses, validation losses and numbers of updates `[3, N]`.
+        """
         lanes = self.lanes
         counts = decisions.intervals(lanes.step, self.settings.steps_per_action, lanes.total_steps)
         interval = Interval.plan(
             counts.masked_fill(~active, 0), scales, lanes, self._data, self._optimizer
         )
-        made = lanes.step + interval.counts
-        factors = self._optimizer.factors(made.clamp(min=1).to(scales).unsqueeze(1))
         losses = scales.new_zeros(interval.running.shape)
-        validation = self.validation_loss.clone()
+        validation = torch.empty_like(losses[0])
         samples = self._data.train_samples
         for rows in self._blocks:
             spread = self._eager.spread(interval.scales[rows])
@@ -200,10 +214,9 @@ class Trainings:
             interval.run(rows, own, samples, spread, self._arithmetic, losses)
             held_out = self._data.validation(self._validation_samples, rows)
             validation[rows] = self._arithmetic.evaluate(own, *held_out)
-            self.raw[rows] = self._arithmetic.read(own, factors[rows])
+            self.raw[rows] = self._arithmetic.read(own, interval.reached[rows])
         mean, updates = interval.outcome(losses)
-        lanes.step += updates
-        return mean, validation
+        return devices.on_host(torch.stack([mean, validation, updates.to(mean)]))
 
 
 def _check_lane_rates(rates: tuple[float, ...] | None, num: int) -> None:
