@@ -17,6 +17,7 @@ from lr_env.layers import LayerTable, group_layers
 from lr_env.randomness import IsolatedTorchRandomness
 from lr_env.stack.arithmetic import EagerArithmetic, LaneArithmetic, LaneTensors
 from lr_env.stack.blocks import blocks_of
+from lr_env.stack.captured import CapturedArithmetic
 from lr_env.stack.compiled import CompiledArithmetic
 from lr_env.stack.data import StackedData
 from lr_env.stack.interval import Interval
@@ -93,6 +94,8 @@ class Trainings:
             threads = torch.get_num_threads()
             self._arithmetic = CompiledArithmetic(self._eager, threads)
             self._blocks = blocks_of(num, flat[0].nbytes, threads)
+        elif device.type == "cuda":
+            self._arithmetic = CapturedArithmetic(self._eager, device)
         self._dropout = IsolatedTorchRandomness(0, "dropout", device=device)
         self.raw = flat.new_zeros((*rows, len(RAW_STATISTICS)))
         self.loss = torch.zeros(num, dtype=settings.dtype)
