@@ -18,7 +18,7 @@ BATCHNORM = partial(ToyTask, architecture="batchnorm")
 PRETRAINED = partial(HalfPretrainedTask, architecture="layernorm")
 
 
-def _settings(optimizer: str, schedule: str, dtype: torch.dtype) -> StackSettings:
+def lane_settings(optimizer: str, schedule: str, dtype: torch.dtype) -> StackSettings:
     return StackSettings(
         optimizer=optimizer, base_lr=(1e-4, 1e-2), schedules=(schedule,), total_steps=STEPS,
         steps_per_action=3, dtype=dtype,
@@ -33,7 +33,7 @@ def _env(task: TaskFactory, settings: StackSettings) -> LayerwiseLREnv:
     )  # fmt: skip
 
 
-def _largest_gap(task: TaskFactory, settings: StackSettings, decisions: int) -> tuple[float, int]:
+def largest_gap(task: TaskFactory, settings: StackSettings, decisions: int) -> tuple[float, int]:
     """Return the largest gap of observations and rewards, and how many trainings ended."""
     stack = Stack(task, LANES, settings)
     envs = [_env(task, settings) for _ in range(LANES)]
@@ -61,7 +61,7 @@ def _largest_gap(task: TaskFactory, settings: StackSettings, decisions: int) -> 
 )
 @pytest.mark.parametrize("optimizer", ["adam", "adamax", "adamw", "sgd", "rmsprop"])
 def test_lanes_equal_single_environments_in_float64(task: TaskFactory, optimizer: str) -> None:
-    gap, ended = _largest_gap(task, _settings(optimizer, "linear", torch.float64), 50)
+    gap, ended = largest_gap(task, lane_settings(optimizer, "linear", torch.float64), 50)
     assert gap <= 1e-6
     assert ended >= LANES  # autoreset was crossed
 
@@ -70,13 +70,13 @@ def test_lanes_equal_single_environments_in_float64(task: TaskFactory, optimizer
 def test_lanes_equal_single_environments_where_a_layer_has_no_gradient_at_first(
     optimizer: str,
 ) -> None:
-    gap, ended = _largest_gap(LateTask, _settings(optimizer, "linear", torch.float64), 25)
+    gap, ended = largest_gap(LateTask, lane_settings(optimizer, "linear", torch.float64), 25)
     assert gap <= 1e-6
     assert ended >= LANES
 
 
 def test_lanes_equal_single_environments_in_float32() -> None:
-    gap, _ = _largest_gap(LAYERNORM, _settings("adam", "constant", torch.float32), 10)
+    gap, _ = largest_gap(LAYERNORM, lane_settings("adam", "constant", torch.float32), 10)
     assert gap <= 1e-3
 
 
