@@ -99,6 +99,31 @@ def test_a_masked_reset_leaves_the_other_lanes_bit_identical(task: Any) -> None:
         np.testing.assert_allclose(observations[3], other.reset(seed=53)[0], atol=1e-4)
 
 
+@pytest.mark.parametrize("architecture", ["mlp", "batchnorm"])
+def test_other_lanes_go_on_bit_identically_after_a_masked_reset(architecture: str) -> None:
+    """They do without dropout, whose masks come from one stream for all lanes."""
+    task = partial(ToyTask, architecture=architecture)
+    left, reset = (LayerwiseLRVectorEnv(4, task, observe_validation=True) for _ in range(2))
+    mask = np.array([False, True, False, True])
+    random = np.random.default_rng(0)
+    for envs in (left, reset):
+        envs.reset(seed=0)
+    for turn in range(16):
+        if turn == 6:
+            reset.reset(seed=50, options={"reset_mask": mask})
+        action = random.uniform(-1, 1, left.action_space.shape).astype(np.float32)
+        ours, theirs = left.step(action), reset.step(action)
+        for one, other in zip(ours[:4], theirs[:4], strict=True):
+            np.testing.assert_array_equal(one[~mask], other[~mask])
+        for name, value in ours[4].items():
+            np.testing.assert_array_equal(value[~mask], theirs[4][name][~mask])
+        assert (ours[4]["step"] != theirs[4]["step"])[mask].all() == (turn >= 6)
+    states = [_lanes_of(envs._stack.state_dict(), 4) for envs in (left, reset)]
+    for name, value in states[0].items():
+        own = states[1][name][~mask]
+        torch.testing.assert_close(own, value[~mask], rtol=0, atol=0, equal_nan=True)
+
+
 def _lanes_of(state: dict[str, Any], lanes: int, prefix: str = "") -> dict[str, torch.Tensor]:
     """Return the tensors of a stack's state whose first dimension is that of the lanes."""
     found: dict[str, torch.Tensor] = {}

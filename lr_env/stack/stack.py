@@ -115,7 +115,8 @@ class Stack:
         """Begin fresh trainings in the lanes of `mask` `[N]`; return observations `[N, L, F]`.
 
         `seeds [N]` seed those lanes first; where None, a lane goes on with its own generator.
-        The other lanes stay as they are, to the last bit.
+        The other lanes stay as they are, to the last bit. They go on so, too, but for dropout:
+        its masks come from one stream for all lanes.
         """
         rows = mask.nonzero().squeeze(1)
         if not len(rows):
