@@ -1,42 +1,34 @@
-"""What bounds the speed: arithmetic and memory traffic of a step, and what the machine can do."""
+"""What bounds the speed: what a step takes at least, counted, and timed in its parts."""
 
 from __future__ import annotations
 
-import multiprocessing
-import resource
-import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from experiments.benchmarks.measure import steps_per_second
-from experiments.benchmarks.subjects import (
+from experiments.benchmarks.architectures import (
     ARCHITECTURES,
     BATCH,
     STEPS_PER_ACTION,
     VALIDATION_SAMPLES,
-    VectorKind,
-    vector_env,
 )
+from experiments.benchmarks.loops import fused_adam
+from experiments.benchmarks.machine import Machine
+from experiments.benchmarks.measure import rates
+from experiments.benchmarks.products import Product, Products, seconds_of
 from lr_env.randomness import IsolatedTorchRandomness
-from lr_env.tasks.family.task import FamilyTask
 
 _PASSES = 8
 """Times that Adam reads or writes a number for each weight: 4 reads, 3 writes, a new gradient."""
-
-
-@dataclass(frozen=True)
-class Machine:
-    """What one core does at best: products of large matrices, copies of large tensors."""
-
-    flops: float
-    bytes: float
+PARTS = ("update", "evaluation")
 
 
 @dataclass(frozen=True)
 class Work:
-    """What one inner step takes at least, its share of the decision's evaluation included."""
+    """What one inner step takes at least: products, and the bytes that they and Adam need."""
 
     flops: float
     bytes: float
@@ -46,55 +38,99 @@ class Work:
         return machine.flops / self.flops, machine.bytes / self.bytes
 
 
-def measure_machine() -> Machine:
-    """Measure with PyTorch's present number of threads."""
-    left, right = torch.randn(1024, 1024), torch.randn(1024, 1024)
-    source, target = torch.randn(1 << 24), torch.empty(1 << 24)
+@dataclass(frozen=True)
+class Bound:
+    """The seconds that a step of one training takes at least, as the parts that were timed.
 
-    def product() -> int:
-        torch.mm(left, right)
-        return 2 * 1024**3
+    Attributes:
+        update, evaluation: in the products of the update, and in a step's share of those of the
+            decision's evaluation.
+        adam: in Adam's fused kernel, at the number of trainings that suits it best.
+        adam_together: in the same for so many trainings at once, by that number.
+        products: for each pair of shapes which of `PARTS` it belongs to, how many products of it
+            a step has, their seconds, and their FLOP/s; those that take most come first.
+    """
 
-    def copy() -> int:
-        target.copy_(source)
-        return 2 * source.nbytes
+    update: float
+    evaluation: float
+    adam: float
+    adam_together: Mapping[str, float]
+    products: Sequence[Mapping[str, Any]]
 
-    rates = steps_per_second({"product": product, "copy": copy})
-    return Machine(rates["product"], rates["copy"])
+    @property
+    def seconds(self) -> float:
+        """All parts together."""
+        return self.update + self.evaluation + self.adam
 
 
-def work_of(architecture: str) -> Work:
-    """Count the products of a step and of its share of the evaluation, and the bytes they need."""
-    task = FamilyTask(ARCHITECTURES[architecture], 0)
+def work_of(architecture: str, evaluates: bool = True) -> Work:
+    """Count a step; `evaluates`: with its share of the decision's evaluation."""
+    task = ARCHITECTURES[architecture].task(0)
     with IsolatedTorchRandomness(0, "model").use():
         model = task.build_model()
     inputs, targets = task.tensors("train")
-    held_out, _ = task.tensors("validation")
+    held_out = task.tensors("validation")[0][:VALIDATION_SAMPLES]
     with FlopCounterMode(display=False) as step:
         torch.autograd.backward(task.loss(model, (inputs[:BATCH], targets[:BATCH])))
     with FlopCounterMode(display=False) as evaluation, torch.no_grad():
-        model(held_out[:VALIDATION_SAMPLES])
+        model(held_out)
+    share = 1.0 / STEPS_PER_ACTION if evaluates else 0.0
     weights = sum(parameter.nbytes for parameter in model.parameters())
-    samples = inputs[:BATCH].nbytes + held_out[:VALIDATION_SAMPLES].nbytes / STEPS_PER_ACTION
     return Work(
-        flops=step.get_total_flops() + evaluation.get_total_flops() / STEPS_PER_ACTION,
-        bytes=_PASSES * weights + samples,
+        flops=step.get_total_flops() + evaluation.get_total_flops() * share,
+        bytes=_PASSES * weights + inputs[:BATCH].nbytes + held_out.nbytes * share,
     )
 
 
-def memory_per_lane(architecture: str, small: int = 128, large: int = 512) -> float:
-    """Return the peak memory in bytes that each further training takes, from fresh processes."""
-    context = multiprocessing.get_context("spawn")
-    with context.Pool(1, maxtasksperchild=1) as pool:
-        peaks = [
-            pool.apply(_peak, (architecture, num)) for num in (small, large)
-        ]  # fmt: skip
-    return (peaks[1] - peaks[0]) / (large - small)
+def bound_of(architecture: str, products: Products, together: Sequence[int]) -> Bound:
+    """Time the products alone, and Adam on the weights of so many trainings."""
+    seconds = seconds_of([*products.update, *products.evaluation])
+    adam = _adam(architecture, together)
+    lines = [
+        *_lines("update", products.update, products.num, seconds),
+        *_lines("evaluation", products.evaluation, products.num * STEPS_PER_ACTION, seconds),
+    ]
+    parts = {part: sum(own["seconds"] for own in lines if own["part"] == part) for part in PARTS}
+    return Bound(
+        **parts,
+        adam=min(adam.values()),
+        adam_together={str(num): own for num, own in adam.items()},
+        products=sorted(lines, key=lambda own: -float(own["seconds"])),
+    )
 
 
-def _peak(architecture: str, num: int) -> int:
-    torch.set_num_threads(1)
-    with vector_env(architecture, VectorKind(num)):
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    # Kibibytes, but bytes on macOS.
-    return peak if sys.platform == "darwin" else peak * 1024
+def _adam(architecture: str, together: Sequence[int]) -> dict[int, float]:
+    """Return the seconds for each training of updates of so many at once."""
+    with IsolatedTorchRandomness(0, "model").use():
+        model = ARCHITECTURES[architecture].task(0).build_model()
+    size = sum(parameter.numel() for parameter in model.parameters())
+
+    def update(num: int) -> Any:
+        weights = torch.randn(num, size)
+        step, gradient = fused_adam([weights]), [torch.randn(num, size)]
+
+        def run() -> float:
+            step(gradient)
+            return float(num)
+
+        return run
+
+    found = rates({num: update(num) for num in together}, seconds=0.05)
+    return {num: 1.0 / rate for num, rate in found.items()}
+
+
+def _lines(
+    part: str, calls: Mapping[Product, float], share: float, seconds: Mapping[Product, float]
+) -> list[dict[str, Any]]:
+    """Return a line for each pair of shapes; `share`: steps of a training that they are for."""
+    lines: dict[str, dict[str, Any]] = {}
+    for own, number in calls.items():
+        line = lines.setdefault(own.shape, {"products": 0.0, "seconds": 0.0, "flops": 0.0})
+        line["products"] += number * own.matrices / share
+        line["seconds"] += number * seconds[own] / share
+        line["flops"] += number * own.flops / share
+    return [
+        {"part": part, "shape": shape, "products": own["products"], "seconds": own["seconds"],
+         "flops_per_second": own["flops"] / own["seconds"]}
+        for shape, own in lines.items()
+    ]  # fmt: skip

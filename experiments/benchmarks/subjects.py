@@ -1,145 +1,205 @@
-"""What is timed: each subject does some work when called and returns its inner steps."""
+"""What is timed: loops, single environments and vector environments, each opened as a subject."""
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 import gymnasium
-import numpy as np
 import torch
-from torch import nn
 
-import lr_env  # noqa: F401  (registers the ids)
+from experiments.benchmarks.architectures import (
+    ARCHITECTURES,
+    ENDING,
+    STEPS_PER_ACTION,
+    UNENDING,
+    Architecture,
+)
+from experiments.benchmarks.environments import Ready, decide, environments, stagger
+from experiments.benchmarks.loops import LOOPS, batches
+from experiments.benchmarks.products import Products, products_of
+from lr_env.decisions import total_steps_of
 from lr_env.env import LayerwiseLREnv
-from lr_env.randomness import IsolatedTorchRandomness, torch_generator
 from lr_env.registration import register_envs
-from lr_env.tasks import TensorTask
-from lr_env.tasks.family.spec import FamilySpec
-from lr_env.tasks.family.task import FamilyTask
 
-Subject = Callable[[], int]
-STEPS_PER_ACTION = 5
-VALIDATION_SAMPLES = 256
-BATCH = 32
 _ID = "lr_env/LayerwiseLR-v0"
-# Past the dense decisions at the start, and whatever is compiled on the way.
-_WARM = 5
 
 
-def _spec(architecture: Any, inputs: Any, depth: int, width: int, size: int) -> FamilySpec:
-    return FamilySpec(
-        architecture=architecture, depth=depth, width=width, activation="relu", normalised=False,
-        inputs=inputs, size=size, classes=10 if inputs != "tokens" else 4, train_size=1000,
-        batch_size=BATCH,
-        data={"vector": ("clusters",), "image": ("bars",), "tokens": ("majority",)}[inputs],
-        label_noise=0.0, optimizer="adam", validation_size=VALIDATION_SAMPLES,
-    )  # fmt: skip
+@dataclass(frozen=True)
+class Subject:
+    """Something that works when it is called.
+
+    Attributes:
+        run: does some work; returns the inner steps that it was.
+        ready: how it came to be.
+        products: returns the matrix products of its decisions.
+    """
+
+    run: Callable[[], float]
+    ready: Ready
+    products: Callable[[], Products] | None = None
 
 
-ARCHITECTURES: dict[str, FamilySpec] = {
-    "MLP 64-32-32-10": _spec("mlp", "vector", 2, 32, 64),
-    "CNN 8x8, 8-16 channels": _spec("cnn", "image", 2, 8, 1),
-    "transformer, 1 block of 16": _spec("transformer", "tokens", 1, 16, 8),
-}
+class Kind(Protocol):
+    """A line of the tables.
+
+    Attributes:
+        name: in the tables.
+        cores: that it keeps busy.
+        per_decision: inner steps of a training's decision; None where there are no decisions.
+    """
+
+    @property
+    def name(self) -> str: ...  # noqa: D102
+    @property
+    def cores(self) -> int: ...  # noqa: D102
+    @property
+    def per_decision(self) -> float | None: ...  # noqa: D102
+
+    def cost(self, weight: float) -> tuple[float, float]:
+        """Return guesses of the seconds until it is ready, and of one call."""
+
+    def open(self, architecture: str) -> Any:
+        """Give the subject, in a context that closes it."""
+
+
+@dataclass(frozen=True)
+class LoopKind:
+    """One training in a loop of `LOOPS`."""
+
+    name: str
+    cores = 1
+    per_decision = None
+
+    def cost(self, weight: float) -> tuple[float, float]:
+        """See `Kind`."""
+        return (8.0 if "compiled" in self.name else 1.0), 0.1
+
+    @contextmanager
+    def open(self, architecture: str) -> Iterator[Subject]:
+        """Give a hundred steps of it."""
+        began = time.perf_counter()
+        task = ARCHITECTURES[architecture].task(0)
+        loop, samples = LOOPS[self.name](task), batches(task)
+
+        def train() -> float:
+            for _ in range(100):
+                loop.step(*next(samples))
+            return 100.0
+
+        train()
+        yield Subject(train, Ready(first=time.perf_counter() - began))
+
+
+@dataclass(frozen=True)
+class SingleKind:
+    """Single environments in Gymnasium's own vector environments."""
+
+    num: int
+    processes: bool
+    per_decision = float(STEPS_PER_ACTION)
+
+    @property
+    def name(self) -> str:
+        """See `Kind`."""
+        return f"{'AsyncVectorEnv' if self.processes else 'SyncVectorEnv'} of {self.num}"
+
+    @property
+    def cores(self) -> int:
+        """See `Kind`."""
+        return min(self.num, os.cpu_count() or 1) if self.processes else 1
+
+    def cost(self, weight: float) -> tuple[float, float]:
+        """See `Kind`."""
+        return 3.0, 0.01 * self.num
+
+    @contextmanager
+    def open(self, architecture: str) -> Iterator[Subject]:
+        """Give one decision of all."""
+        make = partial(_single, architecture)
+        kind = gymnasium.vector.AsyncVectorEnv if self.processes else gymnasium.vector.SyncVectorEnv
+        with environments(lambda: kind([make] * self.num)) as (envs, ready):
+            yield Subject(partial(decide, envs, self.num * self.per_decision), ready)
 
 
 @dataclass(frozen=True)
 class VectorKind:
-    """One way to have a vector environment: its size, processes and whether it is compiled."""
+    """One way to have a vector environment.
+
+    Attributes:
+        num: trainings.
+        workers: processes that they are divided among.
+        compile: whether they are compiled.
+        ending: whether trainings end and begin anew meanwhile, each at a time of its own.
+        device: where they are computed.
+    """
 
     num: int
     workers: int = 1
     compile: bool = False
+    ending: bool = False
+    device: str = "cpu"
 
     @property
     def name(self) -> str:
-        """What the tables call it."""
-        compiled = ", compiled" if self.compile else ""
-        return f"make_vec of {self.num}{compiled}" + (", 2 processes" if self.workers > 1 else "")
+        """See `Kind`."""
+        return f"make_vec of {self.num:,}{self.way}"
 
+    @property
+    def way(self) -> str:
+        """What the name says besides the number: sizes of one way are compared."""
+        return "".join([
+            ", compiled" if self.compile else "",
+            f", {self.workers} processes" if self.workers > 1 else "",
+            f", trainings of {ENDING} decisions" if self.ending else "",
+            f", on {self.device}" if self.device != "cpu" else "",
+        ])  # fmt: skip
 
-@contextmanager
-def vector_env(architecture: str, kind: VectorKind) -> Iterator[tuple[Subject, float]]:
-    """Give one decision of `make_vec`'s environment, and the seconds until it was ready."""
-    register_envs()
-    began = time.perf_counter()
-    envs = gymnasium.make_vec(
-        _ID, num_envs=kind.num, task=_task(architecture), workers=kind.workers,
-        compile=kind.compile, **_arguments(),
-    )  # fmt: skip
-    envs.reset(seed=0)
-    actions = np.zeros(envs.action_space.shape or (), dtype=np.float32)
-    for _ in range(_WARM):
-        envs.step(actions)
+    @property
+    def cores(self) -> int:
+        """See `Kind`."""
+        return self.workers
 
-    def decide() -> int:
-        envs.step(actions)
-        return kind.num * STEPS_PER_ACTION
+    @property
+    def per_decision(self) -> float:
+        """See `Kind`; the decisions that a training begins with are of fewer steps."""
+        return (
+            total_steps_of(ENDING, STEPS_PER_ACTION) / ENDING if self.ending else STEPS_PER_ACTION
+        )
 
-    try:
-        yield decide, time.perf_counter() - began
-    finally:
-        envs.close()
+    def cost(self, weight: float) -> tuple[float, float]:
+        """See `Kind`."""
+        call = 0.0005 * weight * self.num
+        compiling = 15.0 * weight if self.compile else 0.0
+        return 0.02 * self.num + compiling + ENDING * self.ending * call, call
 
+    @contextmanager
+    def open(self, architecture: str) -> Iterator[Subject]:
+        """Give one decision of all trainings."""
+        with environments(partial(self._make, ARCHITECTURES[architecture])) as (envs, ready):
+            if self.ending:
+                stagger(envs, self.num)
+            yield Subject(
+                partial(decide, envs, self.num * self.per_decision),
+                ready,
+                partial(products_of, envs, self.num),
+            )
 
-@contextmanager
-def single_envs(architecture: str, num: int, processes: bool) -> Iterator[Subject]:
-    """Give one decision of `num` single environments in Gymnasium's own vector environments."""
-    make = partial(_single, architecture)
-    kind = gymnasium.vector.AsyncVectorEnv if processes else gymnasium.vector.SyncVectorEnv
-    envs: Any = kind([make] * num)
-    envs.reset(seed=0)
-    actions = np.zeros(envs.action_space.shape, dtype=np.float32)
-    for _ in range(_WARM):
-        envs.step(actions)
-
-    def decide() -> int:
-        envs.step(actions)
-        return num * STEPS_PER_ACTION
-
-    try:
-        yield decide
-    finally:
-        envs.close()
-
-
-def plain_loop(architecture: str) -> Subject:
-    """Return a hundred steps of the fastest plain loop: fused Adam, data in memory, no agent."""
-    task = _task(architecture)(0)
-    with IsolatedTorchRandomness(0, "model").use():
-        model: nn.Module = task.build_model()
-    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3, fused=True)
-    generator = torch_generator(0, "benchmark")
-
-    def train() -> int:
-        steps = 0
-        while steps < 100:
-            for batch in task.batches("train", BATCH, generator):
-                optimizer.zero_grad()
-                torch.autograd.backward(task.loss(model, batch))
-                optimizer.step()
-                steps += 1
-        return steps
-
-    return train
-
-
-def _arguments() -> dict[str, Any]:
-    return {
-        "steps_per_action": STEPS_PER_ACTION,
-        "num_decisions": 10**4,
-        "validation_samples": VALIDATION_SAMPLES,
-    }
+    def _make(self, own: Architecture) -> Any:
+        register_envs()
+        device: dict[str, Any] = {} if self.device == "cpu" else {"device": self.device}
+        return gymnasium.make_vec(
+            _ID, num_envs=self.num, workers=self.workers, compile=self.compile,
+            num_decisions=ENDING if self.ending else UNENDING, **device, **own.arguments,
+        )  # fmt: skip
 
 
 def _single(architecture: str) -> LayerwiseLREnv:
-    return LayerwiseLREnv(_task(architecture), **_arguments())
-
-
-def _task(architecture: str) -> Callable[[int], TensorTask]:
-    return partial(FamilyTask, ARCHITECTURES[architecture])
+    # In a process of AsyncVectorEnv it is the first to be heard.
+    torch.set_num_threads(1)
+    return LayerwiseLREnv(**ARCHITECTURES[architecture].arguments, num_decisions=UNENDING)

@@ -1,65 +1,188 @@
-"""The benchmark's tables."""
+"""The benchmark's page: all of it is made of a run's results."""
 
 from __future__ import annotations
 
-import os
-import platform
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
-from experiments.benchmarks.subjects import STEPS_PER_ACTION, VALIDATION_SAMPLES
+from experiments.benchmarks.architectures import (
+    BATCH,
+    ENDING,
+    STEPS_PER_ACTION,
+    UNENDING,
+    VALIDATION_SAMPLES,
+)
+from experiments.benchmarks.bars import best_of, judged, linearity
 
-_CPU_INFO = Path("/proc/cpuinfo")
+HEADS = (
+    "", "steps/s", "decisions/s", "plain loops", "of the arithmetic", "of the traffic",
+    "memory, kB", "reset, s", "first, s",
+)  # fmt: skip
+MOST = 8
+"""Products that the page lists of each network; the run's figures have all."""
 
 
-def markdown(results: dict[str, Any]) -> str:
+def markdown(results: Mapping[str, Any]) -> str:
     """Return the page."""
-    machine = results["machine"]
-    lines = [
-        "# Benchmarks",
-        "",
-        f"{_processor()}, {os.cpu_count()} cores; torch {results['versions']['torch']}, one "
-        f"thread a process. One core reaches {machine['flops'] / 1e9:.0f} GFLOP/s in a large "
-        f"matrix product and {machine['bytes'] / 1e9:.0f} GB/s in a large copy.",
-        "",
-        f"Inner optimizer steps per second: batch 32, Adam, a decision every {STEPS_PER_ACTION} "
-        f"steps, observations and rewards on, {VALIDATION_SAMPLES} validation samples a decision; "
-        "medians of interleaved rounds in one run. *Ready*: seconds to build, reset and take five "
-        "decisions, compilation included.",
-    ]
-    for architecture, found in results["architectures"].items():
-        lines += _section(architecture, found)
+    lines = ["# Benchmarks", "", *_head(results), "", *_reading(results)]
+    lines += ["", "## Against the bars", "", *judged(results)]
+    lines += ["", "## Meta-training", "", *_meta_training(results["meta_training"])]
+    for name, found in results["architectures"].items():
+        lines += ["", f"## {name}", "", *_architecture(found)]
+    lines += [
+        "", "## What bounds it", "",
+        f"The matrix products that take most, up to {MOST} of each network: how many of them a "
+        f"step of one training has (of a decision's evaluation one in {STEPS_PER_ACTION}), how "
+        "long they take together when each is called alone, and their speed then.",
+    ]  # fmt: skip
+    for name, found in results["architectures"].items():
+        lines += _bound(name, found)
     return "\n".join(lines) + "\n"
 
 
-def _section(architecture: str, found: dict[str, Any]) -> list[str]:
-    rates, ready = found["steps_per_second"], found["ready"]
-    by_arithmetic, by_memory = found["fastest"]
-    lines = [
+def _head(results: Mapping[str, Any]) -> list[str]:
+    versions, load = results["versions"], results["load_average"]
+    floor = results["floor"]
+    packages = ", ".join(
+        f"{name} {versions[name]}" for name in ("python", "torch", "numpy", "gymnasium")
+    )
+    gpu = results["gpu"] or "no GPU at hand"
+    return [
+        f"`make bench` writes this page, here as `{results['command']}`, on {results['date']}, at "
+        f"revision {results['revision'] or 'unknown'}, in {results['seconds'] / 60:.1f} minutes. "
+        "Every figure is of that one run.",
         "",
-        f"## {architecture}",
+        f"{results['processor']}, {results['cores']} cores, {results['memory'] / 2**30:.0f} GB; "
+        f"{gpu}; {packages}; one thread a process. Load average at the start (1, 5 and 15 "
+        f"minutes): {', '.join(f'{own:.1f}' for own in load)}. If other work runs meanwhile, "
+        "single figures are too low, ratios less so.",
         "",
-        f"On one core arithmetic alone would allow {by_arithmetic:,.0f} steps/s, memory traffic "
-        f"{by_memory:,.0f}. A further training takes {found['memory_per_lane'] / 1e3:,.0f} kB, its "
-        "data included.",
-        "",
-        "| | steps/s | decisions/s | plain loops | of the arithmetic | ready, s |",
-        "|---|---|---|---|---|---|",
+        f"One core reaches {floor['flops'] / 1e9:.0f} GFLOP/s in a large matrix product and "
+        f"{floor['bytes'] / 1e9:.0f} GB/s in a large copy.",
     ]
-    for name, rate in rates.items():
-        decisions = "" if name == "plain loop" else f"{rate / STEPS_PER_ACTION:,.0f}"
-        cores = 2 if "processes" in name or "Async" in name else 1
-        seconds = f"{ready[name]:.1f}" if name in ready else ""
-        lines.append(
-            f"| {name} | {rate:,.0f} | {decisions} | {rate / rates['plain loop']:.1f} | "
-            f"{rate / cores / by_arithmetic:.0%} | {seconds} |"
-        )
-    return lines
 
 
-def _processor() -> str:
-    if _CPU_INFO.is_file():
-        for line in _CPU_INFO.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
+def _reading(results: Mapping[str, Any]) -> list[str]:
+    config = results["config"]
+    return [
+        f"- *steps/s*: inner optimizer steps a second, of all trainings together: batch {BATCH}, "
+        f"Adam, a decision every {STEPS_PER_ACTION} steps, observations and rewards on, "
+        f"{VALIDATION_SAMPLES} validation samples a decision. Medians of {config['rounds']} "
+        f"rounds of {config['seconds']:g} s, in which the lines of a table take turns, each in a "
+        "process of its own.",
+        "- *plain loops*: multiples of the fastest plain loop: one training, autograd, Adam's "
+        "fused kernel, data in memory, no agent and no evaluation. All that were tried are in the "
+        "table. The loop whose whole step is compiled counts as none: it has no autograd left, "
+        "and is made as compiled stacks are.",
+        "- *of the arithmetic*, *of the traffic*: what share it is of the rate that the large "
+        "product and the large copy would allow on the cores that it keeps busy, if a step were "
+        "nothing but its products, or nothing but Adam's reading and writing of weights and "
+        "moments, and reading of samples.",
+        "- *memory*: what each further training takes at the peak, its data included, against the "
+        "next smaller size of the same kind.",
+        f"- *reset*: seconds to build it and to begin all trainings, of {UNENDING:,} decisions if "
+        "nothing else is said. *first*: seconds of the first five decisions, or of a loop's first "
+        "hundred steps; in compiled lines that is the compilation. What an earlier line of the "
+        "table has compiled is not compiled again.",
+        f"- *Trainings of {ENDING} decisions* end and begin anew while they are timed, each at a "
+        "time of its own; in all other lines none ends.",
+        "- SyncVectorEnv and AsyncVectorEnv hold single environments. Each training there has "
+        "Python of its own, and more of them only more of it: they are timed at small sizes.",
+    ]
+
+
+def _meta_training(found: Mapping[str, Any] | None) -> list[str]:
+    if found is None:
+        return ["Not timed in this run."]
+    shares = ", ".join(f"{share:.1%} in {name}" for name, share in found["shares"].items())
+    return [
+        f"The default mix of `make train-agent`, PPO, two worker processes: "
+        f"{found['slot_decisions_per_second']:,.0f} slot decisions/s, over a rollout of "
+        f"{found['decisions']} decisions of each of its "
+        f"{found['slot_decisions'] // max(found['decisions'], 1):,} slots and the update after it "
+        f"({found['seconds']:.0f} s). Of that time {shares}. Scores, checkpoints and the start "
+        "are left out.",
+    ]
+
+
+def _architecture(found: Mapping[str, Any]) -> list[str]:
+    fastest = found["fastest"]
+    notes = [line["note"] for line in found["lines"] if line["note"]]
+    costs = linearity(found)
+    return [
+        f"On one core arithmetic alone would allow {fastest['arithmetic']:,.0f} steps/s, memory "
+        f"traffic alone {fastest['traffic']:,.0f}.",
+        "",
+        f"| {' | '.join(HEADS)} |",
+        f"|{'---|' * len(HEADS)}",
+        *(_row(line) for line in found["lines"]),
+        "",
+        *(f"{note}\n" for note in dict.fromkeys(notes)),
+        *([f"What a training costs, the largest size against the next (1: linear): "
+           f"{'; '.join(costs)}.", ""] if costs else []),
+        _itemised(found),
+    ]  # fmt: skip
+
+
+def _row(line: Mapping[str, Any]) -> str:
+    memory = line["memory"]
+    cells = (
+        line["name"],
+        _figure(line["steps_per_second"], ",.0f", "left out"),
+        _figure(line["decisions_per_second"], ",.0f"),
+        _figure(line["plain_loops"], ".1f"),
+        _figure(line["of_arithmetic"], ".0%"),
+        _figure(line["of_traffic"], ".0%"),
+        _figure(None if memory is None else memory / 1e3, ",.0f"),
+        _figure(line["reset"], ".1f"),
+        _figure(line["first"], ".1f"),
+    )
+    return f"| {' | '.join(cells)} |"
+
+
+def _itemised(found: Mapping[str, Any]) -> str:
+    """Return what bounds the fastest line, in one paragraph."""
+    bound = found["bound"]
+    most = max(bound["adam_together"], key=int)
+    text = (
+        f"What bounds it: for a step of one training, the matrix products of the update take "
+        f"{_micro(bound['update'])}, those of the evaluation {_micro(bound['evaluation'])} (as "
+        f"called by {bound['line']}, each timed alone), and Adam's fused kernel "
+        f"{_micro(bound['adam'])} ({_micro(bound['adam_together'][most])} if it is on "
+        f"{int(most):,} trainings at once). That allows {1 / bound['seconds']:,.0f} steps/s on "
+        "one core"
+    )
+    best = best_of(found, 1)
+    if best is None:
+        return f"{text}."
+    rate = best["steps_per_second"]
+    rest = 1.0 / rate - bound["seconds"]
+    return (
+        f"{text}, of which {best['name']} reaches {rate * bound['seconds']:.0%}. The rest, "
+        f"{_micro(rest)} a step, is activations, losses, gathering of samples, statistics and "
+        "observations, and calls."
+    )
+
+
+def _bound(name: str, found: Mapping[str, Any]) -> list[str]:
+    shown = found["bound"]["products"][:MOST]
+    return [
+        "",
+        f"{name}, as {found['bound']['line']} calls them:",
+        "",
+        "| | shapes | a step | µs | GFLOP/s |",
+        "|---|---|---|---|---|",
+        *(
+            f"| {own['part']} | {own['shape']} | {own['products']:.1f} | "
+            f"{own['seconds'] * 1e6:.2f} | {own['flops_per_second'] / 1e9:.0f} |"
+            for own in shown
+        ),
+    ]
+
+
+def _figure(value: float | None, form: str, missing: str = "") -> str:
+    return missing if value is None else format(value, form)
+
+
+def _micro(seconds: float) -> str:
+    return f"{seconds * 1e6:.1f} µs"
