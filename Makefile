@@ -80,7 +80,7 @@ type: $(STAMP) ## Check the types (mypy --strict)
 
 check: format lint type test ## Before a commit: format, lint, types and tests
 
-bench: $(STAMP) ## Measure the speed of environment, stack and controller
+bench: $(STAMP) ## Measure the speed of the environment and of meta-training, and write docs/benchmarks.md
 	@$(PY) -m experiments.benchmarks
 
 lock: ## Rewrite constraints.txt from a fresh resolve of pyproject.toml [HOLD=torch==2.13.0]
