@@ -15,7 +15,7 @@ import pytest
 import torch
 from torch import nn
 
-from experiments.benchmarks import environments, meta_training, run
+from experiments.benchmarks import config, environments, meta_training, run
 from experiments.benchmarks.__main__ import bench
 from experiments.benchmarks.architectures import ARCHITECTURES, BARRED, BATCH
 from experiments.benchmarks.bars import judged, linearity
@@ -232,6 +232,13 @@ def test_gpus_have_lines_of_their_own_and_may_be_too_small(tiny: dict[str, Any])
     assert "| make_vec of 65,536, on cuda | left out |" in page
     assert "cannot be timed (out of memory)." in page
     assert "A GPU" in page
+
+
+def test_lines_of_a_gpu_come_where_one_is_at_hand(monkeypatch: pytest.MonkeyPatch) -> None:
+    for there in (False, True):
+        monkeypatch.setattr(config, "cuda_at_hand", lambda there=there: there)
+        kinds = [kind for kind in BenchConfig().kinds(BARRED) if run.on_gpu(kind)]
+        assert kinds == [VectorKind(num, device="cuda") for num in BenchConfig.cuda] * there
 
 
 def test_sizes_on_a_gpu_that_would_take_too_long_to_begin_are_left_out() -> None:

@@ -69,7 +69,7 @@ class BenchConfig:
         compiled = sorted(set(self.compiled))
         if own.weight > 1.0:
             compiled = sorted({*compiled[:1], *compiled[-1:]})
-        return [
+        kinds: list[Kind] = [
             *(LoopKind(name) for name in self.loops),
             *(SingleKind(num, False) for num in self.singles),
             *(SingleKind(num, True) for num in self.singles[-1:]),
@@ -80,6 +80,7 @@ class BenchConfig:
             *(VectorKind(num, workers=2, compile=True) for num in self.divided),
             *(VectorKind(num, device="cuda") for num in self.cuda if cuda_at_hand()),
         ]
+        return list(dict.fromkeys(kinds))
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values."""

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from experiments.benchmarks.measure import rates
-from lr_env.vector_env import LayerwiseLRVectorEnv
+from lr_env.env import LayerwiseLREnv
 
 _CPU_INFO = Path("/proc/cpuinfo")
 
@@ -56,9 +56,8 @@ def surroundings() -> dict[str, Any]:
 
 
 def cuda_at_hand() -> bool:
-    """Return whether there is a GPU, and a vector environment that can be put on it."""
-    known = inspect.signature(LayerwiseLRVectorEnv.__init__).parameters
-    return torch.cuda.is_available() and "device" in known
+    """Return whether there is a GPU, and environments that can be put on it."""
+    return torch.cuda.is_available() and "device" in inspect.signature(LayerwiseLREnv).parameters
 
 
 def _processor() -> str:

@@ -88,7 +88,9 @@ def _reading(results: Mapping[str, Any]) -> list[str]:
         "time of its own; in all other lines none ends.",
         "- SyncVectorEnv and AsyncVectorEnv hold single environments. Each training there has "
         "Python of its own, and more of them only more of it: they are timed at small sizes.",
-    ]
+        *(["- Lines *on cuda* are trainings on the GPU, their memory is the GPU's, and what they "
+           "are multiples of is a plain loop on one core of the CPU."] if results["gpu"] else []),
+    ]  # fmt: skip
 
 
 def _meta_training(found: Mapping[str, Any] | None) -> list[str]:
