@@ -62,9 +62,9 @@ def test_compiled_equals_eager() -> None:
 def test_compiled_equals_eager_in_blocks_where_lanes_end_apart(
     monkeypatch: pytest.MonkeyPatch, optimizer: str
 ) -> None:
-    monkeypatch.setattr(blocks, "_CACHE", 1)
+    monkeypatch.setattr(blocks, "_COMPILED_CACHE", 1)
     monkeypatch.setattr(blocks, "_FEWEST", 3)
-    assert len(blocks.blocks_of(LANES, 100, 1)) == 2
+    assert len(blocks.compiled_blocks(LANES, 100, 1)) == 2
     _check("batchnorm", optimizer, (8, 30))
 
 

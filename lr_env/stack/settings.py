@@ -41,8 +41,8 @@ class StackSettings:
         dtype: of the trainings.
         device: that they compute on, `cpu` or `cuda`; what a stack is given and tells is on the
             CPU all the same.
-        compile: whether to compile the hot functions (seconds at the start, a C++ compiler) and
-            to work in blocks, with as many threads as PyTorch has.
+        compile: whether to compile the hot functions, with as many threads as PyTorch has
+            (seconds at the start, a C++ compiler).
 
     Raises:
         InvalidArgumentError, UnknownNameError: one that no stack could use, whatever its task.

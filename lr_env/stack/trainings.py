@@ -16,7 +16,7 @@ from lr_env.instances import Instance
 from lr_env.layers import LayerTable, group_layers
 from lr_env.randomness import IsolatedTorchRandomness
 from lr_env.stack.arithmetic import EagerArithmetic, LaneArithmetic, LaneTensors
-from lr_env.stack.blocks import blocks_of
+from lr_env.stack.blocks import compiled_blocks, eager_blocks
 from lr_env.stack.captured import CapturedArithmetic
 from lr_env.stack.compiled import CompiledArithmetic
 from lr_env.stack.data import StackedData
@@ -89,13 +89,11 @@ class Trainings:
         )
         self._eager = EagerArithmetic(self._model, self._optimizer, self.layers)
         self._arithmetic: LaneArithmetic = self._eager
-        self._blocks = [slice(0, num)]
         if settings.compile:
-            threads = torch.get_num_threads()
-            self._arithmetic = CompiledArithmetic(self._eager, threads)
-            self._blocks = blocks_of(num, flat[0].nbytes, threads)
+            self._arithmetic = CompiledArithmetic(self._eager, torch.get_num_threads())
         elif device.type == "cuda":
             self._arithmetic = CapturedArithmetic(self._eager, device)
+        self._blocks = _blocks(settings, num, flat[0].nbytes)
         self._dropout = IsolatedTorchRandomness(0, "dropout", device=device)
         self.raw = flat.new_zeros((*rows, len(RAW_STATISTICS)))
         self.loss = torch.zeros(num, dtype=settings.dtype)
@@ -220,6 +218,15 @@ class Trainings:
             self.raw[rows] = self._arithmetic.read(own, interval.reached[rows])
         mean, updates = interval.outcome(losses)
         return devices.on_host(torch.stack([mean, validation, updates.to(mean)]))
+
+
+def _blocks(settings: StackSettings, num: int, lane_bytes: int) -> list[slice]:
+    """Return the lanes in blocks; on a GPU, which does best with them all, in one."""
+    if torch.device(settings.device).type != "cpu":
+        return [slice(0, num)]
+    if settings.compile:
+        return compiled_blocks(num, lane_bytes, torch.get_num_threads())
+    return eager_blocks(num, lane_bytes)
 
 
 def _check_lane_rates(rates: tuple[float, ...] | None, num: int) -> None:
