@@ -141,6 +141,13 @@ def test_a_warm_start_comes_first_and_only_once(tmp_path: Path) -> None:
     assert _equal(_weights(parts), _weights(_only_run(tmp_path / "whole")))
 
 
+def test_the_number_of_workers_changes_nothing(tmp_path: Path) -> None:
+    for workers in (1, 2):
+        train(_config(tmp_path / str(workers), steps=600, workers=workers))
+    one, two = (_weights(_only_run(tmp_path / str(workers))) for workers in (1, 2))
+    assert _equal(one, two)
+
+
 @pytest.mark.usefixtures("inline")
 def test_noise_that_outlasts_a_decision_outlasts_a_break(tmp_path: Path) -> None:
     """Where no stack gives way to another, the last noise is part of the state."""
