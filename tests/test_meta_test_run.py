@@ -117,7 +117,7 @@ def test_the_agents_record_changes_with_the_seeds_and_not_with_what_else_is_run(
 
 def test_what_is_published_can_be_gone_on_from(tmp_path: Path, at_once: list[str]) -> None:
     one, other = policies(tmp_path)
-    first, second = MetaTest(config(tmp_path, one, other), TINY, RATES, family=1).run()
+    first, second = MetaTest(config(tmp_path, one, other), TINY[:1], RATES, family=1).run()
     made, out = tmp_path / "out", tmp_path / "docs"
     publish(PublishConfig((made / first["policy"],), out))
     publish(PublishConfig((made / second["policy"],), out))
@@ -126,15 +126,15 @@ def test_what_is_published_can_be_gone_on_from(tmp_path: Path, at_once: list[str
     folders = tuple(out / name for name in (first["policy"], second["policy"], "baselines"))
     restore(RestoreConfig(folders, tmp_path / "again" / "out"))
     at_once.clear()
-    again = MetaTest(config(tmp_path / "again", one, other), TINY, RATES, family=1).run()
+    again = MetaTest(config(tmp_path / "again", one, other), TINY[:1], RATES, family=1).run()
     assert at_once == []
     assert [own["entries"] for own in again] == [first["entries"], second["entries"]]
 
 
 def test_what_cannot_be_published_is_one_sentence(tmp_path: Path, at_once: list[str]) -> None:
     one, other = policies(tmp_path)
-    (first,) = MetaTest(config(tmp_path, one), TINY, RATES, family=1).run()
-    (second,) = MetaTest(config(tmp_path / "b", other), TINY[:1], RATES, family=1).run()
+    (first,) = MetaTest(config(tmp_path, one), TINY[:1], RATES, family=1).run()
+    (second,) = MetaTest(config(tmp_path / "b", other), TINY[1:], RATES, family=1).run()
     folder = tmp_path / "out" / first["policy"]
     out = tmp_path / "docs"
     apart = (folder, tmp_path / "b" / "out" / second["policy"])
