@@ -55,7 +55,7 @@ def _up_to(highest: float, cells: Mapping[str, Sequence[Any]]) -> list[tuple[str
 
 
 def _level(entries: Mapping[str, Any]) -> Bar:
-    """Return the first bar; what the better of both schedules makes of it stands beside it."""
+    """Return the first bar; beside it the better of both schedules, and what needs no agent."""
     bar = _share("1 level with tuned cosine", _cells(entries, "agent", HIGHEST_RATE))
     against = {name: own["cells_against_better"] for name, own in entries.items()}
     cells = _up_to(HIGHEST_RATE, against)
@@ -63,6 +63,9 @@ def _level(entries: Mapping[str, Any]) -> Bar:
         return bar
     passed = sum(cell["passed"] for _, cell in cells)
     beside = f". Against the better of tuned cosine and tuned linear: {passed} of {len(cells)}"
+    if all("start" in own["cells"] for own in entries.values()):
+        unmoved = _cells(entries, "start", HIGHEST_RATE)
+        beside += f". Zero actions from the policy's own start: {_whole(unmoved)}"
     return replace(bar, text=bar.text + beside)
 
 

@@ -19,7 +19,8 @@ HIGHEST_RATE = 3e-2
 """Bars are for base rates up to this one."""
 RELATIVE, ABSOLUTE = 0.05, 0.01
 """Margin of a gap: a share of the reference's loss, and nats; the larger counts."""
-AGENTS = ("agent", "agent_validation")
+JUDGED = ("agent", "agent_validation", "start")
+"""Arms set against the tuned reference; zero actions, too: what an agent adds begins there."""
 CONTROLS = ("fixed", *FREE, *ON_BASE, *LR_STAR)
 
 
@@ -47,7 +48,8 @@ def summarise_entry(entry: MetaTestEntry, records: Records) -> dict[str, Any]:
         },
         "cells": {
             name: _cells(records, name, losses(records[reference], tuned[reference]))
-            for name in AGENTS
+            for name in JUDGED
+            if name in records
         },
         "better_reference": better,
         "cells_against_better": _cells(records, "agent", losses(records[better], tuned[better])),
