@@ -47,7 +47,7 @@ class AblationConfig:
     """Names of variants; the reference is always among them."""
     seeds: tuple[int, ...] = (42, 43, 44)
     """Seeds of the meta-trainings."""
-    steps: int = 1_000_000
+    steps: int = 800_000
     """Slot decisions of each: a dozen updates of PPO."""
     workers: int = 2
     """Processes; the result does not depend on it."""

@@ -56,9 +56,15 @@ def _ppo(
         n_epochs=own.n_epochs,
         gamma=config.resolved_gamma,
         gae_lambda=own.gae_lambda,
-        ent_coef=own.ent_coef,
+        clip_range=own.clip_range,
+        # The policy's entropy is relative to what it began as (agents/exploration.py).
+        ent_coef=own.prior_coef,
         rollout_buffer_class=TwinRolloutBuffer,
-        rollout_buffer_kwargs={"stacks": env.stacks, "twins": env.twins},
+        rollout_buffer_kwargs={
+            "stacks": env.stacks,
+            "twins": env.twins,
+            "gains": env.slot_gains,
+        },
         policy_kwargs={
             "net_arch": list(config.hidden),
             "activation_fn": nn.Tanh,
@@ -96,7 +102,7 @@ def _dqn(
         device="cpu",
     )
     model.exploration_rate = own.epsilon
-    model.set_groups(groups, noise_seed)
+    model.begin(groups, noise_seed, own.hold)
     # SB3 would draw the first actions from the action space, slot by slot.
     model.learning_starts = 0
     return model

@@ -95,6 +95,7 @@ def _dqn_state(model: BaseAlgorithm) -> dict[str, Any]:
     filled = replay.buffer_size if replay.full else replay.pos
     return {
         "coins": model.coins.bit_generator.state,
+        "held": torch.from_numpy(np.stack([model.left, model.held])),
         "calls": model._n_calls,
         "position": replay.pos,
         "full": replay.full,
@@ -108,6 +109,7 @@ def _load_dqn(model: BaseAlgorithm, state: dict[str, Any]) -> None:
     if not isinstance(model, SlotDQN) or model.replay_buffer is None:
         return
     model.coins.bit_generator.state = state["coins"]
+    model.left, model.held = state["held"].numpy()
     model._n_calls = state["calls"]
     replay = model.replay_buffer
     replay.pos, replay.full = state["position"], state["full"]

@@ -11,7 +11,7 @@ from agents.features import check_groups
 from lr_env.errors import InvalidArgumentError, UnknownNameError
 
 ALGORITHMS = ("ppo", "dqn")
-DEFAULT_STEPS = {"ppo": 2_000_000, "dqn": 2_000_000}
+DEFAULT_STEPS = {"ppo": 800_000, "dqn": 800_000}
 PRESETS = {
     "measured": {"gamma": 0.999, "learning_rate": 5e-4},
     "plan": {"gamma": 0.99, "learning_rate": 1e-4},
@@ -34,10 +34,13 @@ class PPOConfig:
     """Equal mini-batches that a rollout is divided into."""
     n_epochs: int = 4
     """Passes over a rollout."""
+    clip_range: float = 0.4
+    """How far an update may take the probability of an action from what it was, as a ratio."""
     gae_lambda: float = 1.0
-    """Lambda of generalised advantage estimation; 1: nothing is left to the critic's guesses."""
-    ent_coef: float = 0.0
-    """Weight of the entropy bonus."""
+    """Lambda of what the critic learns; advantages are of whole trainings and do not ask it."""
+    prior_coef: float = 0.1
+    """Weight of the divergence from the untrained policy, which changes nothing: what does not pay
+    is not done."""
     log_std_init: float = -1.4
     """Logarithm of the exploration noise's first standard deviation."""
     noise_memory: float = 0.9
@@ -49,11 +52,13 @@ class DQNConfig:
     """Stable-Baselines3's DQN, sized to slots."""
 
     COUNTS: ClassVar = (
-        "buffer_size", "batch_size", "gradient_steps", "n_step_return", "target_update",
+        "hold", "buffer_size", "batch_size", "gradient_steps", "n_step_return", "target_update",
     )  # fmt: skip
 
     epsilon: float = 0.1
-    """Probability of a random action, from start to end."""
+    """Share of random actions, from start to end."""
+    hold: int = 10
+    """Decisions that a random action is held, on average; 1: the usual epsilon-greedy."""
     buffer_size: int = 400_000
     """Slot decisions kept for replay."""
     batch_size: int = 512
@@ -103,7 +108,7 @@ class TrainConfig:
     """Layers of each architecture that are trained at once; so many trainings as make them up,
     a multiple of the twins."""
     twins: int = 4
-    """Trainings of each instance that PPO's agent is judged against each other on; 1: none."""
+    """Trainings of each instance that the agent is judged against each other on; 1: none."""
     branches: int = 0
     """Turns at stacks of trainings that part under constant actions, from whose ends PPO's actor is
     begun, 120 in ten minutes whatever `minutes` says; 0: none, docs/LOG.md has why."""
@@ -138,6 +143,9 @@ class TrainConfig:
     by_heart: bool = True
     """Whether two of ten stacks pass dozens of times over little, noisy data, and are shown a
     validation loss."""
+    rehearsal: bool = True
+    """Whether two more of ten stacks pass as often over clean data, where longer training may
+    pay: what tells them from the former is worth learning."""
     reward: str = "progress"
     """Reward: potential (shaped, telescopes under discounting) or progress."""
     score_every: int = 2
@@ -197,11 +205,14 @@ class TrainConfig:
         ):  # fmt: skip
             if not 0.0 <= share <= 1.0:
                 raise InvalidArgumentError(f"{name} must be in [0, 1], not {share}.")
-        for name in ("log_std_init", "ent_coef"):
-            if not math.isfinite(getattr(self.ppo, name)):
-                raise InvalidArgumentError(
-                    f"{name} must be a finite number, not {getattr(self.ppo, name)}."
-                )
+        if not math.isfinite(self.ppo.log_std_init):
+            raise InvalidArgumentError(
+                f"log_std_init must be a finite number, not {self.ppo.log_std_init}."
+            )
+        if not 0.0 < self.ppo.clip_range < math.inf:
+            raise InvalidArgumentError(f"clip_range must be above zero, not {self.ppo.clip_range}.")
+        if not 0.0 <= self.ppo.prior_coef < math.inf:
+            raise InvalidArgumentError(f"prior_coef must be at least 0, not {self.ppo.prior_coef}.")
         if self.gamma is not None and not 0.0 < self.gamma <= 1.0:
             raise InvalidArgumentError(f"gamma must be in (0, 1], not {self.gamma}.")
         if self.seed < 0:
@@ -211,11 +222,6 @@ class TrainConfig:
     def budget(self) -> int:
         """The number of slot decisions to make."""
         return DEFAULT_STEPS[self.algo] if self.steps is None else self.steps
-
-    @property
-    def twin_lanes(self) -> int:
-        """The number of lanes that share an instance; DQN's replay has no use for twins."""
-        return self.twins if self.algo == "ppo" else 1
 
     @property
     def _preset(self) -> dict[str, float]:

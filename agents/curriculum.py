@@ -38,6 +38,9 @@ PASSES, SAMPLES = (0.3, 4.0), (500, 16000)
 BY_HEART_TURNS = (3, 6)
 BY_HEART_PASSES, BY_HEART_SAMPLES = (12.0, 60.0), (100, 800)
 BY_HEART_NOISE = 0.6
+# And to who passes as often over clean data, enough of it to gain by that.
+REHEARSAL_TURNS = (0, 5)
+REHEARSAL_PASSES, REHEARSAL_SAMPLES = (4.0, 40.0), (200, 4000)
 # Always the same samples, so that noise cancels in progress; evaluation is a third of the cost.
 VALIDATION_SAMPLES = 64
 
@@ -107,12 +110,13 @@ def plan_stack(config: TrainConfig, index: int, generation: int = 0) -> StackPla
     interval = round(math.exp(random.uniform(math.log(shortest), math.log(longest))))
     heart = config.by_heart and (index + 3 * generation) % 10 in BY_HEART_TURNS
     heart = heart and not _fine_tunes(spec)
-    spec = _with_its_data(spec, interval, heart, random)
+    rehearsed = config.rehearsal and (index + 3 * generation) % 10 in REHEARSAL_TURNS
+    spec = _with_its_data(spec, interval, heart, rehearsed, random)
     name = f"{'.'.join(map(str, names))}-{spec.architecture}-{spec.optimizer}"
     entry = _entry(config, spec, name, narrow, interval)
     if heart:
         entry = replace(entry, settings=replace(entry.settings, validation_seen=1.0))
-    return StackPlan(entry, seed, spec, config.twin_lanes)
+    return StackPlan(entry, seed, spec, config.twins)
 
 
 def envelope(config: TrainConfig, narrow: bool = False) -> Envelope:
@@ -163,12 +167,12 @@ def _entry(config: TrainConfig, spec: FamilySpec, name: str, narrow: bool, inter
         epochs_seen=0.9,
     )
     return Entry(
-        name, partial(FamilyTask, spec), settings, _lanes(spec, config.slots, config.twin_lanes)
+        name, partial(FamilyTask, spec), settings, _lanes(spec, config.slots, config.twins)
     )
 
 
 def _with_its_data(
-    spec: FamilySpec, interval: int, by_heart: bool, random: np.random.Generator
+    spec: FamilySpec, interval: int, by_heart: bool, rehearsed: bool, random: np.random.Generator
 ) -> FamilySpec:
     """Return `spec` with as many samples as make a few, or many, passes over them in a training.
 
@@ -176,14 +180,17 @@ def _with_its_data(
     """
     if _fine_tunes(spec):
         return spec
-    fewest, most = BY_HEART_PASSES if by_heart else PASSES
-    low, high = BY_HEART_SAMPLES if by_heart else SAMPLES
+    fewest, most, low, high, noise = *PASSES, *SAMPLES, spec.label_noise
+    if by_heart:
+        fewest, most, low, high, noise = *BY_HEART_PASSES, *BY_HEART_SAMPLES, BY_HEART_NOISE
+    elif rehearsed:
+        fewest, most, low, high, noise = *REHEARSAL_PASSES, *REHEARSAL_SAMPLES, 0.0
     passes = math.exp(random.uniform(math.log(fewest), math.log(most)))
     steps = interval * math.sqrt(DECISIONS[0] * DECISIONS[1])
     return replace(
         spec,
         train_size=round(min(max(steps * spec.batch_size / passes, low), high)),
-        label_noise=BY_HEART_NOISE if by_heart else spec.label_noise,
+        label_noise=noise,
     )
 
 

@@ -10,7 +10,14 @@ import torch
 from numpy.typing import NDArray
 from stable_baselines3 import DQN
 from stable_baselines3.common.policies import ActorCriticPolicy
+from stable_baselines3.common.type_aliases import PyTorchObs
 from torch import Tensor, nn
+from torch.distributions import Normal, kl_divergence
+
+from lr_env.action import DISCRETE_ACTIONS
+
+HEAD_START = 1e-3
+"""What an untrained DQN takes the action that changes nothing to be better by."""
 
 
 class SharedNoisePolicy(ActorCriticPolicy):
@@ -28,6 +35,7 @@ class SharedNoisePolicy(ActorCriticPolicy):
     ) -> None:  # fmt: skip
         super().__init__(*args, **kwargs)
         self.noise_memory = noise_memory
+        self._prior_deviation = self.log_std.detach().exp()
         self.set_groups(groups)
         self.noise = torch.Generator().manual_seed(noise_seed)
         for parameter in self.action_net.parameters():
@@ -51,6 +59,22 @@ class SharedNoisePolicy(ActorCriticPolicy):
         distribution = self._get_action_dist_from_latent(latent_actor)
         return actions, self.value_net(latent_critic), distribution.log_prob(actions)
 
+    def evaluate_actions(
+        self, obs: PyTorchObs, actions: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Return values, log-probabilities and, in the place of entropies, their relative kind.
+
+        That is minus the divergence from the untrained policy, so that SB3's entropy bonus holds
+        the agent to it (KL-regularised reinforcement learning, Galashov et al. 2019, eq. 1).
+        """
+        latent_actor, latent_critic = self.mlp_extractor(self.extract_features(obs))
+        distribution = self._get_action_dist_from_latent(latent_actor)
+        mean = distribution.mode()
+        own = Normal(mean, self.log_std.exp())
+        prior = Normal(torch.zeros_like(mean), self._prior_deviation)
+        log_probabilities = distribution.log_prob(actions)
+        return self.value_net(latent_critic), log_probabilities, -kl_divergence(own, prior).sum(-1)
+
     def _next_noise(self, width: int) -> Tensor:
         """Return standard normal numbers `[groups, width]`, correlated with the last ones."""
         fresh = torch.randn(int(self.groups.max()) + 1, width, generator=self.noise)
@@ -62,12 +86,25 @@ class SharedNoisePolicy(ActorCriticPolicy):
 
 
 class SlotDQN(DQN):
-    """SB3's DQN with an epsilon coin for each group of slots, not one for all of them."""
+    """SB3's DQN with an epsilon coin for each group of slots, and random actions that are held.
 
-    def set_groups(self, groups: NDArray[np.int64], seed: int) -> None:
-        """Say which slots explore together, and seed their coins."""
-        self.groups = groups
+    One step of a rate is taken back before a loss shows what it did, so that a random action goes
+    on for `hold` decisions on average (temporally extended exploration, Dabney et al. 2021), and
+    is begun so much less often: epsilon stays the share of random actions. Before it has learned
+    anything the agent changes nothing.
+    """
+
+    def begin(self, groups: NDArray[np.int64], seed: int, hold: int) -> None:
+        """Say which slots explore together, and seed their coins; make the greedy action zero."""
+        count = int(groups.max()) + 1
+        self.groups, self.hold = groups, hold
         self.coins = np.random.default_rng(seed)
+        self.left, self.held = np.zeros(count, dtype=np.int64), np.zeros(count, dtype=np.int64)
+        for network in (self.q_net, self.q_net_target):
+            *_, head = (own for own in network.modules() if isinstance(own, nn.Linear))
+            nn.init.zeros_(head.weight)
+            nn.init.zeros_(head.bias)
+            head.bias.data[DISCRETE_ACTIONS.index(0.0)] = HEAD_START
 
     def predict(
         self,
@@ -76,11 +113,21 @@ class SlotDQN(DQN):
         episode_start: NDArray[Any] | None = None,
         deterministic: bool = False,
     ) -> tuple[NDArray[Any], tuple[NDArray[Any], ...] | None]:
-        """Return greedy actions, random ones in the groups whose coin says so."""
+        """Return greedy actions, random ones in the groups that explore just now."""
         actions, state = self.policy.predict(observation, state, episode_start, deterministic=True)
         if deterministic or len(actions) != len(self.groups):
             return actions, state
-        count = int(self.groups.max()) + 1
-        explores = self.coins.random(count) < self.exploration_rate
-        choice = self.coins.integers(int(self.action_space.n), size=count)  # type: ignore[attr-defined]
-        return np.where(explores[self.groups], choice[self.groups], actions), state
+        self._draw()
+        explores = (self.left > 0)[self.groups]
+        self.left = np.maximum(self.left - 1, 0)
+        return np.where(explores, self.held[self.groups], actions), state
+
+    def _draw(self) -> None:
+        """Begin random actions, of geometric lengths, in some of the groups that have none."""
+        count, epsilon = len(self.left), self.exploration_rate
+        chance = epsilon / (epsilon + self.hold * (1.0 - epsilon))
+        begins = (self.coins.random(count) < chance) & (self.left == 0)
+        actions = self.coins.integers(len(DISCRETE_ACTIONS), size=count)
+        lengths = self.coins.geometric(1.0 / self.hold, size=count)
+        self.held = np.where(begins, actions, self.held)
+        self.left = np.where(begins, lengths, self.left)

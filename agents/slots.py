@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from stable_baselines3.common.vec_env.base_vec_env import VecEnv
 from torch import Tensor
 
+from agents.advantages import above_twins
 from agents.curriculum import StackPlan
 from agents.workers import Workers
 from lr_env.action import DISCRETE_ACTIONS, decode_discrete
@@ -31,12 +32,17 @@ class SlotVecEnv(VecEnv):
         workers: that the stacks are spread over.
         plans: of the stacks.
         discrete: whether actions are discrete.
+        relative: whether a reward is what a training gains above the mean of the others of its
+            instance at that decision; nothing for one that has none left.
+        gamma: discount of `gains`.
         seen: 1 for every feature that the agent sees, 0 for the others `[F]`; all if not given.
 
     Attributes:
         trainings: training number of each slot.
         stacks: stack number of each slot.
         lengths, returns: of the training under way, by training.
+        gains: rewards until now, discounted from the training's start, by training; until the next
+            decision of the one that has just ended.
         episodes: number of trainings that have ended, by training.
     """
 
@@ -45,9 +51,12 @@ class SlotVecEnv(VecEnv):
         workers: Workers,
         plans: Sequence[StackPlan],
         discrete: bool,
+        relative: bool = False,
+        gamma: float = 1.0,
         seen: Tensor | None = None,
     ) -> None:
         self.workers = workers
+        self._relative, self._gamma = relative, gamma
         self._seen = torch.ones(len(FEATURES)) if seen is None else seen
         self.discrete = discrete
         self._shapes = [
@@ -55,6 +64,7 @@ class SlotVecEnv(VecEnv):
             for plan, layers in zip(plans, workers.layers, strict=True)
         ]  # fmt: skip
         self.returns = np.zeros(sum(lanes for lanes, _ in self._shapes))
+        self.gains = np.zeros(len(self.returns))
         self.lengths = np.zeros(len(self.returns), dtype=np.int64)
         self.episodes = np.zeros(len(self.returns), dtype=np.int64)
         self._twin_lanes = plans[0].twins
@@ -66,7 +76,7 @@ class SlotVecEnv(VecEnv):
 
     def reset(self) -> Observations:
         """Begin all trainings anew."""
-        for own in (self.returns, self.lengths, self.episodes):
+        for own in (self.returns, self.gains, self.lengths, self.episodes):
             own[:] = 0
         return self._rows(self.workers.reset())
 
@@ -83,6 +93,7 @@ class SlotVecEnv(VecEnv):
         self._shapes[index] = (observation.shape[0], observation.shape[1])
         zeros = np.zeros(observation.shape[0], dtype=np.int64)
         self.returns = exchanged(self.returns, here, zeros.astype(float))
+        self.gains = exchanged(self.gains, here, zeros.astype(float))
         self.lengths = exchanged(self.lengths, here, zeros)
         self.episodes = exchanged(self.episodes, here, zeros)
         self._number()
@@ -106,9 +117,18 @@ class SlotVecEnv(VecEnv):
 
         Equal among the slots of one layer in twins that are at the same decision.
         """
+        own: NDArray[np.int64] = self._moments()[self.trainings] * self._deepest + self._layers
+        return own
+
+    def _moments(self) -> NDArray[np.int64]:
+        """Return a number for every training, equal in twins that are at the same decision."""
         moments = np.stack([self._instances, self.episodes, self.lengths], axis=1)
         _, number = np.unique(moments, axis=0, return_inverse=True)
-        own: NDArray[np.int64] = number.reshape(-1)[self.trainings] * self._deepest + self._layers
+        return number.reshape(-1).astype(np.int64)
+
+    def slot_gains(self) -> NDArray[np.float64]:
+        """Return `gains` by slot `[slots]`."""
+        own: NDArray[np.float64] = self.gains[self.trainings]
         return own
 
     def step_async(self, actions: NDArray[Any]) -> None:
@@ -127,15 +147,21 @@ class SlotVecEnv(VecEnv):
         outcomes = [Outcome(**fields) for fields in self.workers.step_wait()]  # type: ignore[arg-type]
         reward = torch.cat([outcome.reward for outcome in outcomes]).numpy()
         ended = torch.cat([outcome.terminated for outcome in outcomes]).numpy()
+        own = self._above_twins(reward) if self._relative else reward
         self.returns += reward
+        self.gains[self.lengths == 0] = 0.0
+        self.gains += self._gamma**self.lengths * reward
         self.lengths += 1
         infos = self._infos(outcomes, ended)
         self.returns[ended] = 0.0
         self.lengths[ended] = 0
         self.episodes[ended] += 1
         observation = self._rows([outcome.observation for outcome in outcomes])
-        own = reward[self.trainings].astype(np.float32)
-        return observation, own, ended[self.trainings], infos
+        return observation, own[self.trainings].astype(np.float32), ended[self.trainings], infos
+
+    def _above_twins(self, reward: NDArray[np.float64]) -> NDArray[np.float32]:
+        above, alone = above_twins(reward.astype(np.float32), self._moments())
+        return np.where(alone, np.float32(0.0), above)
 
     def _rows(self, observations: Sequence[Tensor]) -> Observations:
         flat = torch.cat([own.reshape(-1, own.shape[-1]) for own in observations])
@@ -161,6 +187,7 @@ class SlotVecEnv(VecEnv):
         return {
             "stacks": self.workers.state_dict(),
             "returns": torch.from_numpy(self.returns.copy()),
+            "gains": torch.from_numpy(self.gains.copy()),
             "lengths": torch.from_numpy(self.lengths.copy()),
             "episodes": torch.from_numpy(self.episodes.copy()),
         }
@@ -169,6 +196,7 @@ class SlotVecEnv(VecEnv):
         """Go on from `state`."""
         self.workers.load_state_dict(state["stacks"])
         self.returns[:] = state["returns"].numpy()
+        self.gains[:] = state["gains"].numpy()
         self.lengths[:] = state["lengths"].numpy()
         self.episodes[:] = state["episodes"].numpy()
 

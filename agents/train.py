@@ -51,7 +51,16 @@ def train(given: TrainConfig, report: bool = True) -> FrozenPolicy:
     torch.set_num_threads(1)
     workers = Workers(plans, config.workers)
     try:
-        env = SlotVecEnv(workers, plans, config.algo == "dqn", seen_features(config.features_off))
+        discrete = config.algo == "dqn"
+        env = SlotVecEnv(
+            workers,
+            plans,
+            discrete,
+            # PPO's advantages are relative; Q learns from rewards alone.
+            relative=discrete and config.twins > 1,
+            gamma=config.resolved_gamma,
+            seen=seen_features(config.features_off),
+        )
         model = build_algorithm(config, env)
         # Not before: RESUME=latest would find a run that was refused.
         folder = folder or RunFolder.create(config, plans)

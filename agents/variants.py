@@ -21,6 +21,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "constant base schedules": {"schedules": "constant"},
     "no fine-tuning": {"fine_tuning": False},
     "nothing learned by heart": {"by_heart": False},
+    "no rehearsal": {"rehearsal": False},
     **{
         f"without {group}": {"features_off": (group,)}
         for group in FEATURE_GROUPS
@@ -32,6 +33,8 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "the last weights": {"averaging": 0.0},
     "no twins": {"twins": 1},
     "white noise": {"ppo": PPOConfig(noise_memory=0.0)},
+    "no pull towards no action": {"ppo": PPOConfig(prior_coef=0.0)},
+    "clip range 0.2": {"ppo": PPOConfig(clip_range=0.2)},
     "the plan's settings": {"preset": "plan"},
     "discount 0.99": {"gamma": 0.99},
     "learning rate 1e-4": {"learning_rate": 1e-4},

@@ -1,7 +1,5 @@
 """Presets of meta-training, and what a run's record says of them."""
 
-import math
-
 import pytest
 
 from agents.ablation import AblationConfig
@@ -44,7 +42,7 @@ def test_counts_of_nothing_are_refused_in_a_sentence(own) -> None:
         {"ppo": PPOConfig(noise_memory=1.0)}, {"dqn": DQNConfig(epsilon=1.5)},
         {"shared_noise": 5.0}, {"validation_seen": -1.0}, {"averaging": 1.0}, {"twins": 0},
         {"learning_rate": -1.0}, {"learning_rate": float("nan")}, {"minutes": float("inf")},
-        {"checkpoint_seconds": float("inf")}, {"gamma": 1.5}, {"ppo": PPOConfig(ent_coef=math.nan)},
+        {"checkpoint_seconds": float("inf")}, {"gamma": 1.5}, {"ppo": PPOConfig(prior_coef=-1.0)},
     ],
 )  # fmt: skip
 def test_shares_out_of_range_are_refused_in_a_sentence(own) -> None:

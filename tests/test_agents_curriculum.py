@@ -1,9 +1,18 @@
 """The mix of stacks: what is drawn, and that it acts as the exported card will say."""
 
+import numpy as np
 import pytest
 
 from agents.config import TrainConfig
-from agents.curriculum import BY_HEART_SAMPLES, SAMPLES, StackPlan, envelope, plan_stack
+from agents.curriculum import (
+    BY_HEART_SAMPLES,
+    REHEARSAL_SAMPLES,
+    REHEARSAL_TURNS,
+    SAMPLES,
+    StackPlan,
+    envelope,
+    plan_stack,
+)
 
 
 @pytest.mark.parametrize("start", ["calibrated", "cautious"])
@@ -35,7 +44,8 @@ def test_who_learns_by_heart_is_shown_a_validation_loss() -> None:
 
 
 def test_trainings_are_short_and_long_and_have_the_data_for_it() -> None:
-    plans = [plan_stack(TrainConfig(), index, turn) for index in range(10) for turn in range(8)]
+    pairs = [(index, turn) for index in range(10) for turn in range(8)]
+    plans = [plan_stack(TrainConfig(rehearsal=False), *pair) for pair in pairs]
     longest = dict.fromkeys(("vector", "image", "tokens"), 0)
     for plan in plans:
         _, steps = plan.entry.settings.total_steps
@@ -45,3 +55,22 @@ def test_trainings_are_short_and_long_and_have_the_data_for_it() -> None:
             assert low <= plan.spec.train_size <= high
     assert longest["vector"] > 2000
     assert max(longest["image"], longest["tokens"]) <= 800
+
+
+def test_who_rehearses_passes_as_often_over_clean_data_and_more_of_it() -> None:
+    pairs = [(index, turn) for index in range(10) for turn in range(10)]
+    rehearsing = [pair for pair in pairs if (pair[0] + 3 * pair[1]) % 10 in REHEARSAL_TURNS]
+    low, high = REHEARSAL_SAMPLES
+    passes = []
+    for pair in pairs:
+        plan = plan_stack(TrainConfig(), *pair)
+        if pair not in rehearsing or plan.fine_tunes:
+            assert plan.spec == plan_stack(TrainConfig(rehearsal=False), *pair).spec
+            continue
+        assert plan.spec.label_noise == 0.0
+        assert low <= plan.spec.train_size <= high
+        assert not learns_by_heart(plan)
+        _, longest = plan.entry.settings.total_steps
+        passes.append(longest * plan.spec.batch_size / plan.spec.train_size)
+    assert 15 <= len(passes) <= 20
+    assert np.median(passes) > 10.0

@@ -1,12 +1,14 @@
 """Exploration: layers that share a random number, noise that outlasts a decision."""
 
+import gymnasium as gym
 import numpy as np
 import pytest
 import torch
 from gymnasium import spaces
 
-from agents.exploration import SharedNoisePolicy
+from agents.exploration import SharedNoisePolicy, SlotDQN
 from agents.slots import noise_groups
+from lr_env.action import DISCRETE_ACTIONS
 
 
 def test_half_of_the_trainings_share_one_number_among_their_layers() -> None:
@@ -28,15 +30,71 @@ def test_no_number_is_shared_between_trainings() -> None:
     assert len(np.unique(noise_groups(trainings, 1.0))) == 20
 
 
-@pytest.mark.parametrize("memory", [0.0, 0.9])
-def test_noise_outlasts_a_decision_and_keeps_its_deviation(memory: float) -> None:
-    slots, decisions = 400, 60
-    policy = SharedNoisePolicy(
+def actor(slots: int, memory: float) -> SharedNoisePolicy:
+    return SharedNoisePolicy(
         spaces.Box(-5, 5, (3,)), spaces.Box(-1, 1, (1,)), lambda _: 1e-3, log_std_init=-1.0,
         groups=np.arange(slots), noise_seed=1, noise_memory=memory,
     )  # fmt: skip
+
+
+@pytest.mark.parametrize("memory", [0.0, 0.9])
+def test_noise_outlasts_a_decision_and_keeps_its_deviation(memory: float) -> None:
+    slots, decisions = 400, 60
+    policy = actor(slots, memory)
     with torch.no_grad():
         actions = torch.stack([policy(torch.zeros(slots, 3))[0] for _ in range(decisions)])
     assert float(actions.std()) == pytest.approx(np.exp(-1.0), rel=0.05)
     now, then = actions[1:].flatten(), actions[:-1].flatten()
     assert float(torch.corrcoef(torch.stack([now, then]))[0, 1]) == pytest.approx(memory, abs=0.03)
+
+
+def test_what_stands_for_entropy_is_the_distance_from_doing_nothing() -> None:
+    policy, actions = actor(2, 0.0), torch.zeros(2, 1)
+    with torch.no_grad():
+        untrained = policy.evaluate_actions(torch.ones(2, 3), actions)[2]
+        policy.action_net.bias.fill_(0.3)
+        policy.log_std.add_(0.5)
+        values, log_probabilities, own = policy.evaluate_actions(torch.ones(2, 3), actions)
+    assert untrained is not None
+    assert own is not None
+    assert untrained.tolist() == [0.0, 0.0]
+    deviation = np.exp(-1.0)
+    # KL(N(m, s) | N(0, s0)) = log(s0 / s) + (s^2 + m^2) / (2 s0^2) - 1 / 2.
+    expected = -0.5 + (np.exp(-0.5) ** 2 + 0.3**2) / (2 * deviation**2) - 0.5
+    assert own.tolist() == pytest.approx([-expected] * 2, rel=1e-5)
+    assert values.shape == (2, 1)
+    assert log_probabilities.tolist() == pytest.approx(
+        [-0.5 * np.log(2 * np.pi) + 0.5 - 0.3**2 / (2 * np.exp(-1.0))] * 2, rel=1e-5
+    )
+
+
+class Slots(gym.Env[np.ndarray, int]):
+    observation_space = spaces.Box(-5, 5, (3,), np.float32)
+    action_space = spaces.Discrete(len(DISCRETE_ACTIONS))
+
+
+def explorer(groups: int, hold: int) -> SlotDQN:
+    model = SlotDQN("MlpPolicy", Slots(), buffer_size=10, device="cpu", seed=1)
+    model.exploration_rate = 0.1
+    model.begin(np.repeat(np.arange(groups), 2), seed=3, hold=hold)
+    return model
+
+
+@pytest.mark.parametrize("hold", [1, 10])
+def test_epsilon_is_the_share_of_random_actions_however_long_they_are_held(hold: int) -> None:
+    groups, decisions = 2000, 200
+    model = explorer(groups, hold)
+    rows = np.ones((2 * groups, 3), dtype=np.float32)
+    drawn = np.stack([model.predict(rows)[0] for _ in range(decisions)])
+    assert np.array_equal(drawn[:, ::2], drawn[:, 1::2])
+    # The untrained agent takes the action that changes nothing; one draw of five is that, too.
+    away = drawn[decisions // 4 :, ::2] != DISCRETE_ACTIONS.index(0.0)
+    assert away.mean() == pytest.approx(0.1 * 4 / 5, rel=0.08)
+    lasting = (away[1:] & away[:-1]).sum() / away[:-1].sum()
+    assert lasting == pytest.approx(0.9 if hold == 10 else 0.08, abs=0.02)
+
+
+def test_an_untrained_dqn_changes_nothing() -> None:
+    rows = np.random.default_rng(0).uniform(-5, 5, (50, 3)).astype(np.float32)
+    actions, _ = explorer(25, 10).predict(rows, deterministic=True)
+    assert set(actions.tolist()) == {DISCRETE_ACTIONS.index(0.0)}

@@ -83,3 +83,48 @@ def _check_infos(
         if "episode" in info:
             assert info["episode"]["r"] == pytest.approx(returns[slot], abs=1e-9)
             assert info["episode"]["l"] == lengths[slot]
+
+
+def _toy_slots(**given: Any) -> tuple[SlotVecEnv, Workers]:
+    settings = StackSettings(envelope=Envelope(z_init="zero"), **SAME)
+    plan = StackPlan(Entry("toy", ToyTask, settings, LANES), SEED, family_spec(0, 0), twins=2)
+    workers = Workers([plan], 1)
+    return SlotVecEnv(workers, [plan], discrete=False, **given), workers
+
+
+@pytest.mark.usefixtures("inline")
+def test_gains_are_of_the_whole_training_and_outlast_its_end_by_a_decision() -> None:
+    env, workers = _toy_slots(gamma=0.9)
+    env.reset()
+    random, expected = np.random.default_rng(0), np.zeros(LANES)
+    lengths, ended = np.zeros(LANES, dtype=int), np.zeros(LANES, dtype=bool)
+    for _ in range(20):
+        _, rewards, dones, _ = env.step(random.uniform(-1, 1, (env.num_envs, 1)))
+        expected[ended], lengths[ended] = 0.0, 0
+        expected += 0.9**lengths * rewards[::LAYERS]
+        lengths, ended = lengths + 1, dones[::LAYERS]
+        assert env.slot_gains() == pytest.approx(np.repeat(expected, LAYERS), abs=1e-5)
+    assert env.episodes.sum() > LANES
+    workers.close()
+
+
+@pytest.mark.usefixtures("inline")
+def test_relative_rewards_are_above_those_of_the_twin() -> None:
+    (plain, one), (relative, other) = _toy_slots(), _toy_slots(relative=True)
+    plain.reset()
+    relative.reset()
+    alone = 0
+    # One of a pair goes up and diverges where its twin, which comes down, may not.
+    action = np.repeat([1.0, -1.0, 1.0, -1.0], LAYERS)[:, None]
+    for _ in range(60):
+        numbers = plain.twins()
+        together = np.bincount(numbers)[numbers] == 2
+        own, gained = plain.step(action)[1], relative.step(action)[1]
+        pairs = own[::LAYERS].reshape(-1, 2)
+        above = np.repeat((pairs - pairs[:, ::-1]).reshape(-1), LAYERS)
+        assert gained[together] == pytest.approx(above[together], abs=1e-6)
+        assert (gained[~together] == 0.0).all()
+        alone += int((~together).sum())
+    assert alone > 0
+    for workers in (one, other):
+        workers.close()

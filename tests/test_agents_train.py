@@ -19,7 +19,9 @@ from agents import curriculum, held_out, monitor
 from agents.config import DQNConfig, PPOConfig, TrainConfig
 from agents.train import main, train
 from lr_env.errors import InvalidArgumentError, LrEnvError
+from lr_env.observation import FEATURES
 from lr_env.policy import FrozenPolicy
+from lr_env.randomness import torch_generator
 from lr_env.scoring import Entry
 from lr_env.stack import StackSettings
 from tests.toys import ToyTask
@@ -62,6 +64,19 @@ def _quick_scores(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(held_out, "held_out_suite", lambda lanes=2: [entry])
     monkeypatch.setattr(held_out, "part_a", lambda: [entry])
     monkeypatch.setattr(monitor, "rate_trajectories", lambda policy: Figure())
+
+
+@pytest.mark.usefixtures("inline")
+def test_an_agent_that_is_held_to_doing_nothing_does_less(tmp_path: Path) -> None:
+    rows = 4.0 * torch.rand(64, len(FEATURES), generator=torch_generator(0, "rows")) - 2.0
+
+    def actions(prior: float) -> float:
+        own = PPOConfig(n_steps=8, minibatches=2, n_epochs=10, prior_coef=prior)
+        config = _config(tmp_path / str(prior), steps=1000, ppo=own, learning_rate=3e-3)
+        return float(train(config, report=False).act(rows).square().mean().sqrt())
+
+    free, held, bound = (actions(prior) for prior in (0.0, 1.0, 10.0))
+    assert bound < 0.5 * held < 0.35 * free
 
 
 @pytest.mark.parametrize("algo", ["ppo", "dqn"])

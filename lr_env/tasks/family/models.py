@@ -90,7 +90,7 @@ class UnfoldedConv2d(nn.Conv2d):
         maps = patches.flatten(0, -2) @ self.weight.permute(2, 3, 1, 0).flatten(0, 2)
         if self.bias is not None:
             maps = maps + self.bias
-        return maps.unflatten(0, patches.shape[:-1]).movedim(-1, -3)
+        return maps.reshape(*patches.shape[:-1], self.out_channels).movedim(-1, -3)
 
 
 class ResidualBlock(nn.Module):
