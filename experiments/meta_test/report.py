@@ -165,5 +165,6 @@ def _foot(summary: dict[str, Any]) -> list[str]:
         "",
         f"    {provenance['command']}",
         "",
-        f"Revision {provenance['revision'] or 'unknown'}; {versions}.",
+        f"Written at revision {provenance['revision'] or 'unknown'}; trainings done before are of "
+        f"the revisions that made them. {versions[0].upper()}{versions[1:]}.",
     ]
