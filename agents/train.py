@@ -94,6 +94,11 @@ def train(given: TrainConfig, report: bool = True) -> FrozenPolicy:
         if report:
             policy = _report(policy, folder, held_out, console)
         console.print(f"Best policy: {folder.best}\nLast policy: {folder.final}", soft_wrap=True)
+        if policy.card["trained"]["slot_decisions"] == 0:
+            console.print(
+                "The best policy is the untrained one: on the trainings that pick, zero actions "
+                "scored higher than all that was learned."
+            )
         return policy
     finally:
         workers.close()

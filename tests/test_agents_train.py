@@ -272,3 +272,14 @@ def test_going_on_with_a_finished_run_keeps_a_better_last_policy(
     assert _equal(last, _weights(run, "final"))
     train(_config(tmp_path, steps=400, resume=str(run)))
     assert _equal(last, _weights(run, "best"))
+
+
+@pytest.mark.usefixtures("inline")
+def test_a_run_that_learned_nothing_of_use_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scores = iter([1.0, 0.5])
+    monkeypatch.setattr(held_out.HeldOut, "mean", lambda self, policy: next(scores))
+    policy = train(_config(tmp_path, steps=200), report=False)
+    assert policy.card["trained"]["slot_decisions"] == 0
+    assert "The best policy is the untrained one" in capsys.readouterr().out
