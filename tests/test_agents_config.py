@@ -11,7 +11,7 @@ from lr_env.errors import InvalidArgumentError
 def test_the_plan_is_one_flag_away_and_what_is_given_wins() -> None:
     own, plan = TrainConfig(), TrainConfig(preset="plan", gamma=0.9)
     assert (own.resolved_gamma, own.resolved_learning_rate) == (0.999, 5e-4)
-    assert TrainConfig(algo="dqn").resolved_learning_rate == 1e-4
+    assert TrainConfig(algo="dqn").resolved_learning_rate == 5e-4
     assert (plan.resolved_gamma, plan.resolved_learning_rate) == (0.9, 1e-4)
 
 
