@@ -8,7 +8,6 @@ import signal
 import sys
 from multiprocessing.connection import Connection
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import torch
@@ -53,17 +52,6 @@ class Apart:
         except BaseException:
             self.close()
             raise
-
-    def __enter__(self) -> Apart:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def rate(self, seconds: float = SECONDS) -> float:
         """Return its inner steps a second, over so many seconds."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Iterable, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -89,7 +89,7 @@ class Benchmark:
             for kind in kinds:
                 try:
                     check_time(kind, ready)
-                    apart[kind] = opened.enter_context(Apart(kind, name, Path(cache)))
+                    apart[kind] = opened.enter_context(closing(Apart(kind, name, Path(cache))))
                     ready[kind] = apart[kind].ready
                 except WorkerError as error:
                     if not may_fail(kind):
