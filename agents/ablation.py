@@ -48,7 +48,7 @@ class AblationConfig:
     seeds: tuple[int, ...] = (42, 43, 44)
     """Seeds of the meta-trainings."""
     steps: int = 800_000
-    """Slot decisions of each: a dozen updates of PPO."""
+    """Slot decisions of each: some fifteen updates of PPO."""
     workers: int = 2
     """Processes; the result does not depend on it."""
     out: Path = Path("runs/ablation")

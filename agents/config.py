@@ -11,7 +11,7 @@ from agents.features import check_groups
 from lr_env.errors import InvalidArgumentError, UnknownNameError
 
 ALGORITHMS = ("ppo", "dqn")
-DEFAULT_STEPS = {"ppo": 800_000, "dqn": 800_000}
+DEFAULT_STEPS = {"ppo": 1_300_000, "dqn": 800_000}
 PRESETS = {
     "measured": {"gamma": 0.999, "learning_rate": 5e-4},
     "plan": {"gamma": 0.99, "learning_rate": 1e-4},
@@ -27,14 +27,14 @@ class PPOConfig:
 
     COUNTS: ClassVar = ("n_steps", "minibatches", "n_epochs")
 
-    n_steps: int = 100
+    n_steps: int = 70
     """Decisions of every training between two updates of the agent: what has not ended by then
     teaches nothing."""
     minibatches: int = 40
     """Equal mini-batches that a rollout is divided into."""
     n_epochs: int = 4
     """Passes over a rollout."""
-    clip_range: float = 0.4
+    clip_range: float = 0.8
     """How far an update may take the probability of an action from what it was, as a ratio."""
     gae_lambda: float = 1.0
     """Lambda of what the critic learns; advantages are of whole trainings and do not ask it."""
@@ -105,8 +105,8 @@ class TrainConfig:
     renewed: int = 1
     """How many give way at a time."""
     slots: int = 90
-    """Layers of each architecture that are trained at once; so many trainings as make them up,
-    a multiple of the twins."""
+    """Layers of each architecture that are trained at once, a third as many of convolutional
+    ones; so many trainings as make them up, a multiple of the twins."""
     twins: int = 4
     """Trainings of each instance that the agent is judged against each other on; 1: none."""
     branches: int = 0
@@ -117,7 +117,7 @@ class TrainConfig:
     shared_noise: float = 0.5
     """Share of trainings whose layers all explore with the same random number."""
     validation_seen: float = 0.5
-    """Share of trainings that observe their validation loss; all that learn by heart do."""
+    """Share of trainings that observe their validation loss."""
     averaging: float = 0.8
     """Share of the averaged weights that an update of the agent keeps; 0: the last weights."""
     features_off: tuple[str, ...] = ()
@@ -141,14 +141,13 @@ class TrainConfig:
     fine_tuning: bool = True
     """Whether one of ten stacks fine-tunes pretrained networks."""
     by_heart: bool = True
-    """Whether two of ten stacks pass dozens of times over little, noisy data, and are shown a
-    validation loss."""
+    """Whether two of ten stacks pass dozens of times over little, noisy data."""
     rehearsal: bool = True
     """Whether two more of ten stacks pass as often over clean data, where longer training may
     pay: what tells them from the former is worth learning."""
     reward: str = "progress"
     """Reward: potential (shaped, telescopes under discounting) or progress."""
-    score_every: int = 2
+    score_every: int = 4
     """Agent updates (PPO: rollouts; DQN: rollouts' worth of decisions) between two scores."""
     checkpoint_seconds: float = 60.0
     """Seconds between two checkpoints."""

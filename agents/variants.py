@@ -35,6 +35,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "white noise": {"ppo": PPOConfig(noise_memory=0.0)},
     "no pull towards no action": {"ppo": PPOConfig(prior_coef=0.0)},
     "clip range 0.2": {"ppo": PPOConfig(clip_range=0.2)},
+    "clip range 0.4": {"ppo": PPOConfig(clip_range=0.4)},
     "the plan's settings": {"preset": "plan"},
     "discount 0.99": {"gamma": 0.99},
     "learning rate 1e-4": {"learning_rate": 1e-4},
