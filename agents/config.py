@@ -11,7 +11,7 @@ from agents.features import check_groups
 from lr_env.errors import InvalidArgumentError, UnknownNameError
 
 ALGORITHMS = ("ppo", "dqn")
-DEFAULT_STEPS = {"ppo": 1_300_000, "dqn": 800_000}
+DEFAULT_STEPS = {"ppo": 1_200_000, "dqn": 800_000}
 PRESETS = {
     "measured": {"gamma": 0.999, "learning_rate": 5e-4},
     "plan": {"gamma": 0.99, "learning_rate": 1e-4},

@@ -45,6 +45,8 @@ REHEARSAL_PASSES, REHEARSAL_SAMPLES = (4.0, 40.0), (200, 4000)
 IMAGE_SLOTS = 1 / 3
 # Always the same samples, so that noise cancels in progress; evaluation is a third of the cost.
 VALIDATION_SAMPLES = 64
+DECISION_COST = 12.0
+"""Milliseconds of a decision besides its updates, roughly: observations, validation, actions."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +74,8 @@ class StackPlan:
     @property
     def cost(self) -> float:
         """A rough guess of a decision's time in milliseconds, to spread stacks over cores."""
-        return self.entry.settings.steps_per_action * self.spec.step_cost(self.entry.lanes)
+        steps = self.entry.settings.steps_per_action
+        return DECISION_COST + steps * self.spec.step_cost(self.entry.lanes)
 
     def describe(self) -> dict[str, Any]:
         """Return what a run's record says of it."""

@@ -43,7 +43,8 @@ class Workers:
 
     def __init__(self, plans: Sequence[StackPlan], count: int) -> None:
         count = min(count, len(plans)) if plans else count
-        self._shares = share_out([plan.cost for plan in plans], count)
+        self._costs = [plan.cost for plan in plans]
+        self._shares = share_out(self._costs, count)
         self._processes = Processes(DIED)
         try:
             for share in self._shares:
@@ -58,10 +59,21 @@ class Workers:
         return _merged(self._ask("reset"), self._shares)
 
     def replace(self, index: int, plan: StackPlan) -> Tensor:
-        """Put a stack of `plan` in the place of one; return its first observations `[N, L, F]`."""
+        """Put a stack of `plan` in the place of one; return its first observations `[N, L, F]`.
+
+        The process that has the least to do without the old one gets it.
+        """
+        old = [share.index(index) if index in share else None for share in self._shares]
+        for share, place in zip(self._shares, old, strict=True):
+            if place is not None:
+                del share[place]
+        loads = [sum(self._costs[own] for own in share) for share in self._shares]
+        chosen = loads.index(min(loads))
+        self._shares[chosen].append(index)
+        self._costs[index] = plan.cost
         answers = self._processes.ask([
-            ("replace", (share.index(index), plan) if index in share else None)
-            for share in self._shares
+            ("replace", (place, plan if number == chosen else None))
+            for number, place in enumerate(old)
         ])  # fmt: skip
         observation: Tensor
         (observation,) = [value for answer in answers for value in _unpack(answer)]
@@ -158,11 +170,14 @@ def _values(stacks: list[Stack], plans: list[StackPlan], word: str, payload: Any
     if word == "reset":
         return [_begin(stack, plan) for stack, plan in zip(stacks, plans, strict=True)]
     if word == "replace":
-        if payload is None:
-            return []
         place, plan = payload
-        stacks[place], plans[place] = _stack(plan), plan
-        return [_begin(stacks[place], plan)]
+        if place is not None:
+            del stacks[place], plans[place]
+        if plan is None:
+            return []
+        stacks.append(_stack(plan))
+        plans.append(plan)
+        return [_begin(stacks[-1], plan)]
     if word == "step":
         pairs = zip(stacks, payload, strict=True)
         return [vars(stack.step(torch.from_numpy(actions))) for stack, actions in pairs]

@@ -96,6 +96,34 @@ def test_every_kind_stays_and_fine_tuning_gives_way_less_often() -> None:
     assert optimizers == {"adam", "adamw", "sgd", "rmsprop"}
 
 
+def test_a_new_stack_goes_to_who_has_the_least_to_do_and_nothing_depends_on_it(
+    inline: None,
+) -> None:
+    config = replace(CONFIG, stacks=3)
+    plans = plan_stacks(config)
+    seen = []
+    for count in (1, 2):
+        workers = Workers(plans, count)
+        env = SlotVecEnv(workers, plans, discrete=False)
+        own = [env.reset()]
+        for turn in (1, 2):
+            for index in range(3):
+                env.replace(index, plan_stack(config, index, turn))
+                own.append(_act(env))
+                assert sorted(sum(workers._shares, [])) == [0, 1, 2]
+                loads = [sum(workers._costs[one] for one in share) for share in workers._shares]
+                moved = next(share for share in workers._shares if index in share)
+                rest = sum(workers._costs[one] for one in moved if one != index)
+                others = [
+                    load for load, share in zip(loads, workers._shares, strict=True)
+                    if index not in share
+                ]  # fmt: skip
+                assert all(rest <= load for load in others)
+        seen.append(own)
+        workers.close()
+    assert all(np.array_equal(*pair) for pair in zip(*seen, strict=True))
+
+
 def test_the_agent_fits_the_new_mix(env: SlotVecEnv) -> None:
     model = build_algorithm(CONFIG, env)
     renewal = Renewal(CONFIG, env, model)
