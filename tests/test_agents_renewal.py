@@ -110,15 +110,12 @@ def test_a_new_stack_goes_to_who_has_the_least_to_do_and_nothing_depends_on_it(
             for index in range(3):
                 env.replace(index, plan_stack(config, index, turn))
                 own.append(_act(env))
-                assert sorted(sum(workers._shares, [])) == [0, 1, 2]
-                loads = [sum(workers._costs[one] for one in share) for share in workers._shares]
-                moved = next(share for share in workers._shares if index in share)
-                rest = sum(workers._costs[one] for one in moved if one != index)
-                others = [
-                    load for load, share in zip(loads, workers._shares, strict=True)
-                    if index not in share
-                ]  # fmt: skip
-                assert all(rest <= load for load in others)
+                shares = workers._shares
+                assert sorted(one for share in shares for one in share) == [0, 1, 2]
+                here = next(share for share in shares if index in share)
+                rest = sum(workers._costs[one] for one in here if one != index)
+                others = [share for share in shares if share is not here]
+                assert all(rest <= sum(workers._costs[one] for one in share) for share in others)
         seen.append(own)
         workers.close()
     assert all(np.array_equal(*pair) for pair in zip(*seen, strict=True))

@@ -1,8 +1,8 @@
 """`python -m experiments.meta_test.publish`: finished meta-tests into `docs/meta-tests/`.
 
-Reports, pictures and summaries are copied, and the records behind them packed, so that every
-figure can be computed again: `python -m experiments.restore docs/meta-tests/* --out
-runs/meta-test` puts them back to where `make meta-test` goes on from.
+Reports, pictures and summaries are copied, policies that are not shipped too, and the records
+behind them packed, so that every figure can be computed again: `python -m experiments.restore
+docs/meta-tests/* --out runs/meta-test` puts them back to where `make meta-test` goes on from.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from rich.console import Console
 from experiments.archive import ARCHIVE, pack
 from experiments.meta_test.config import MetaTestConfig
 from experiments.meta_test.report import write_comparison
-from experiments.meta_test.runner import BASELINES_FOLDER
+from experiments.meta_test.runner import BASELINES_FOLDER, POLICY
 from lr_env import files
 from lr_env.command_line import run_command
 from lr_env.errors import DataError, InvalidArgumentError
@@ -79,12 +79,14 @@ def publish(config: PublishConfig) -> None:
 
 
 def _copy(folder: Path, target: Path, records: bytes) -> None:
-    """Put report, picture, summary and records in the place of those that were there."""
+    """Put all that is published of a policy, and one that is not shipped, in place of what was."""
 
     def fill(fresh: Path) -> None:
         for name in KEPT:
             shutil.copyfile(folder / name, fresh / name)
         files.write_bytes(fresh / ARCHIVE, records)
+        if (folder / POLICY).is_dir():
+            shutil.copytree(folder / POLICY, fresh / POLICY)
 
     files.write_folder(target, fill)
 

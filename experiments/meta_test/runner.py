@@ -33,7 +33,7 @@ from lr_env.meta_test.pilots import averaged
 from lr_env.policy import FrozenPolicy, policy_names
 from lr_env.provenance import describe_run
 
-BASELINES_FOLDER, RECORDS = "baselines", "records"
+BASELINES_FOLDER, RECORDS, POLICY = "baselines", "records", "policy"
 
 
 class MetaTest:
@@ -155,6 +155,9 @@ class MetaTest:
         folder = self._folders[given]
         self._console.print(f"\n{summary['policy']}", style="bold")
         write_report(folder, summary, self._console)
+        if given not in policy_names():
+            # A shipped policy is in the library; any other goes with its figures.
+            self._policies[given].save(folder / POLICY)
         self._console.print(f"Report: {folder / 'report.md'}", soft_wrap=True)
         return summary
 
