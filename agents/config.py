@@ -142,6 +142,8 @@ class TrainConfig:
     """Whether one of ten stacks fine-tunes pretrained networks."""
     by_heart: bool = True
     """Whether two of ten stacks pass dozens of times over little, noisy data."""
+    by_heart_seen: float = 1.0
+    """Share of their trainings that observe their validation loss."""
     rehearsal: bool = True
     """Whether two more of ten stacks pass as often over clean data, where longer training may
     pay: what tells them from the former is worth learning."""
@@ -201,6 +203,7 @@ class TrainConfig:
         for name, share in (
             ("gae_lambda", self.ppo.gae_lambda), ("epsilon", self.dqn.epsilon),
             ("shared_noise", self.shared_noise), ("validation_seen", self.validation_seen),
+            ("by_heart_seen", self.by_heart_seen),
         ):  # fmt: skip
             if not 0.0 <= share <= 1.0:
                 raise InvalidArgumentError(f"{name} must be in [0, 1], not {share}.")

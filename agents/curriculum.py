@@ -38,9 +38,14 @@ PASSES, SAMPLES = (0.3, 4.0), (500, 16000)
 BY_HEART_TURNS = (3, 6)
 BY_HEART_PASSES, BY_HEART_SAMPLES = (12.0, 60.0), (100, 800)
 BY_HEART_NOISE = 0.6
-# And to who passes as often over clean data, enough of it to gain by that.
-REHEARSAL_TURNS = (0, 5)
+# And to who passes as often over clean data whose classes can be told apart: there it costs.
+REHEARSAL_TURNS = (0, 5, 8)
 REHEARSAL_PASSES, REHEARSAL_SAMPLES = (4.0, 40.0), (200, 4000)
+REHEARSAL_DATA = {
+    "vector": ("blobs", "margin", "sectors"),
+    "image": ("glyphs", "bars"),
+    "tokens": ("keywords", "majority"),
+}
 # Convolutions take most of the time, and more of them at once would teach little more.
 IMAGE_SLOTS = 1 / 3
 # Always the same samples, so that noise cancels in progress; evaluation is a third of the cost.
@@ -118,7 +123,8 @@ def plan_stack(config: TrainConfig, index: int, generation: int = 0) -> StackPla
     rehearsed = config.rehearsal and (index + 3 * generation) % 10 in REHEARSAL_TURNS
     spec = _with_its_data(spec, interval, heart, rehearsed, random)
     name = f"{'.'.join(map(str, names))}-{spec.architecture}-{spec.optimizer}"
-    entry = _entry(config, spec, name, narrow, interval)
+    seen = config.by_heart_seen if heart else config.validation_seen
+    entry = _entry(config, spec, name, narrow, interval, seen)
     return StackPlan(entry, seed, spec, config.twins)
 
 
@@ -151,7 +157,9 @@ def _fine_tunes(spec: FamilySpec) -> bool:
     return spec.architecture == "finetune"
 
 
-def _entry(config: TrainConfig, spec: FamilySpec, name: str, narrow: bool, interval: int) -> Entry:
+def _entry(
+    config: TrainConfig, spec: FamilySpec, name: str, narrow: bool, interval: int, seen: float
+) -> Entry:
     own = envelope(config, narrow)
     # A base schedule below the envelope's own would bring the rates down twice.
     mixed = config.schedules == "mixed" and own.schedule == "constant"
@@ -166,7 +174,7 @@ def _entry(config: TrainConfig, spec: FamilySpec, name: str, narrow: bool, inter
         reward_kind=_reward_kind(config.reward),
         gamma=config.resolved_gamma,
         validation_samples=VALIDATION_SAMPLES,
-        validation_seen=config.validation_seen,
+        validation_seen=seen,
         epochs_seen=0.9,
     )
     slots = config.slots * (IMAGE_SLOTS if spec.inputs == "image" else 1.0)
@@ -183,6 +191,7 @@ def _with_its_data(
     if _fine_tunes(spec):
         return spec
     fewest, most, low, high, noise = *PASSES, *SAMPLES, spec.label_noise
+    data = REHEARSAL_DATA[spec.inputs] if rehearsed else spec.data
     if by_heart:
         fewest, most, low, high, noise = *BY_HEART_PASSES, *BY_HEART_SAMPLES, BY_HEART_NOISE
     elif rehearsed:
@@ -193,6 +202,7 @@ def _with_its_data(
         spec,
         train_size=round(min(max(steps * spec.batch_size / passes, low), high)),
         label_noise=noise,
+        data=data,
     )
 
 

@@ -75,12 +75,34 @@ def test_stacks_of_every_architecture_train(spec: FamilySpec) -> None:
 @pytest.mark.parametrize("kind", sorted(GENERATORS))
 def test_every_generator_uses_every_class(kind: str) -> None:
     specs = (spec for seed in range(50) for spec in family_specs(seed, 10))
-    spec = next(own for own in specs if kind in own.data)
+    inputs_of = {"blobs": "vector", "margin": "vector", "glyphs": "image", "keywords": "tokens"}
+    wanted = inputs_of.get(kind)
+    spec = next(own for own in specs if kind in own.data or own.inputs == wanted)
     inputs, labels = generate(kind, spec, 1000, torch.Generator().manual_seed(0))
     assert len(inputs) == 1000
     assert len(labels.unique()) >= min(spec.classes, 2)
     assert int(labels.min()) >= 0
     assert int(labels.max()) < spec.classes
+
+
+def told_by_neighbours(kind: str, spec: FamilySpec) -> float:
+    """Return how often a sample has the class of the nearest of a thousand others."""
+    shares = []
+    for seed in range(5):
+        drawn, labels = generate(kind, spec, 1200, torch.Generator().manual_seed(seed))
+        rows = drawn.flatten(1)
+        nearest = torch.cdist(rows[1000:], rows[:1000]).argmin(1)
+        shares.append(float((labels[nearest] == labels[1000:]).float().mean()))
+    return sum(shares) / len(shares)
+
+
+@pytest.mark.parametrize(
+    ("kind", "hard"), [("blobs", "deep_teacher"), ("margin", "teacher"), ("glyphs", "filters")]
+)
+def test_separable_classes_are_told_apart_by_their_neighbours(kind: str, hard: str) -> None:
+    specs = (spec for seed in range(50) for spec in family_specs(seed, 10))
+    spec = next(own for own in specs if hard in own.data)
+    assert told_by_neighbours(kind, spec) > told_by_neighbours(hard, spec) + 0.1
 
 
 def test_a_pretrained_backbone_knows_more_than_a_fresh_one() -> None:

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
 from lr_env.errors import UnknownNameError
+from lr_env.tasks.family.separable import SEPARABLE
+from lr_env.tasks.family.shapes import IMAGE, VOCABULARY, Generator, Pair
 from lr_env.tasks.family.spec import FamilySpec
-
-VOCABULARY = 24
-IMAGE = 8
-Pair = tuple[Tensor, Tensor]
 
 
 def generate(kind: str, spec: FamilySpec, count: int, generator: torch.Generator) -> Pair:
@@ -179,7 +176,7 @@ def _balanced(logits: Tensor) -> Tensor:
     return ((logits - logits.mean(0)) / logits.std(0).clamp(min=1e-6)).argmax(-1)
 
 
-GENERATORS: dict[str, Callable[[FamilySpec, int, torch.Generator], Pair]] = {
+GENERATORS: dict[str, Generator] = {
     "clusters": _clusters,
     "teacher": _teacher,
     "deep_teacher": _deep_teacher,
@@ -194,4 +191,5 @@ GENERATORS: dict[str, Callable[[FamilySpec, int, torch.Generator], Pair]] = {
     "marker": _marker,
     "pairs": _pairs,
     "lookup": _lookup,
+    **SEPARABLE,
 }

@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from lr_env.tasks.family.data import IMAGE, VOCABULARY
+from lr_env.tasks.family.shapes import IMAGE, VOCABULARY
 from lr_env.tasks.family.spec import FamilySpec
 
 _ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "tanh": nn.Tanh, "gelu": nn.GELU}

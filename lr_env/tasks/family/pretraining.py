@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from lr_env.randomness import IsolatedTorchRandomness, derive_seed, torch_generator
-from lr_env.tasks.family.data import VOCABULARY
 from lr_env.tasks.family.models import build_backbone
+from lr_env.tasks.family.shapes import VOCABULARY
 from lr_env.tasks.family.spec import FamilySpec
 
 FEATURES = 24
