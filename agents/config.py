@@ -142,7 +142,7 @@ class TrainConfig:
     """Whether one of ten stacks fine-tunes pretrained networks."""
     by_heart: bool = True
     """Whether two of ten stacks pass dozens of times over little, noisy data."""
-    by_heart_seen: float = 1.0
+    by_heart_seen: float = 0.5
     """Share of their trainings that observe their validation loss."""
     rehearsal: bool = True
     """Whether three more of ten stacks pass as often over clean data whose classes can be told
