@@ -2,7 +2,7 @@
 
 Reports, pictures and summaries are copied, policies that are not shipped too, and the records
 behind them packed, so that every figure can be computed again: `python -m experiments.restore
-docs/meta-tests/* --out runs/meta-test` puts them back to where `make meta-test` goes on from.
+docs/meta-tests/*/ --out runs/meta-test` puts them back to where `make meta-test` goes on from.
 """
 
 from __future__ import annotations
