@@ -10,6 +10,16 @@ from typing import Any
 import numpy as np
 
 from agents.config import TrainConfig
+from agents.regimes import (
+    BY_HEART,
+    FEW_PASSES,
+    PLENTY,
+    SEPARABLE,
+    STEPS_PER_ACTION,
+    Regime,
+    draw_steps_per_action,
+    with_data,
+)
 from lr_env.action import Envelope
 from lr_env.layers import group_layers
 from lr_env.randomness import IsolatedTorchRandomness, derive_seed, numpy_generator
@@ -30,22 +40,10 @@ NARROW = Envelope(z_max=2.0, z_init="zero", max_step=1.0)
 NARROW_TURNS = (1, 7)
 SCHEDULES = ("constant", "constant", "cosine", "linear", "wsd")
 DECISIONS = (15, 60)
-# Where networks are cheap, trainings are long: rates of real ones are low for their length alone.
-STEPS_PER_ACTION = {"vector": (1, 16), "image": (1, 8), "tokens": (1, 10)}
-# As in trainings of people: dozens of passes over little data teach nothing but to stop early.
-PASSES, SAMPLES = (0.3, 4.0), (500, 16000)
-# But where data is learned by heart, with a validation loss and without: there caution pays.
 BY_HEART_TURNS = (3, 6)
-BY_HEART_PASSES, BY_HEART_SAMPLES = (12.0, 60.0), (100, 800)
-BY_HEART_NOISE = 0.6
-# And to who passes as often over clean data whose classes can be told apart: there it costs.
 REHEARSAL_TURNS = (0, 5, 8)
-REHEARSAL_PASSES, REHEARSAL_SAMPLES = (4.0, 40.0), (200, 4000)
-REHEARSAL_DATA = {
-    "vector": ("blobs", "margin", "sectors"),
-    "image": ("glyphs", "bars"),
-    "tokens": ("keywords", "majority"),
-}
+PLENTY_SHARE = 0.5
+"""Of the stacks that rehearse: those with plenty of data, and longer trainings for it."""
 # Convolutions take most of the time, and more of them at once would teach little more.
 IMAGE_SLOTS = 1 / 3
 # Always the same samples, so that noise cancels in progress; evaluation is a third of the cost.
@@ -115,16 +113,16 @@ def plan_stack(config: TrainConfig, index: int, generation: int = 0) -> StackPla
     names = (index, generation) if generation else (index,)
     random = numpy_generator(config.seed, "curriculum", *names)
     seed = derive_seed(config.seed, "stack", *names) % 2**31
-    narrow = (index + 3 * generation) % 10 in NARROW_TURNS
-    shortest, longest = STEPS_PER_ACTION[spec.inputs]
-    interval = round(math.exp(random.uniform(math.log(shortest), math.log(longest))))
-    heart = config.by_heart and (index + 3 * generation) % 10 in BY_HEART_TURNS
-    heart = heart and not _fine_tunes(spec)
-    rehearsed = config.rehearsal and (index + 3 * generation) % 10 in REHEARSAL_TURNS
-    spec = _with_its_data(spec, interval, heart, rehearsed, random)
+    turn = (index + 3 * generation) % 10
+    interval = draw_steps_per_action(STEPS_PER_ACTION, spec.inputs, random)
+    regime = _regime(config, spec, turn, random)
+    if regime.steps_per_action is not None:
+        interval = draw_steps_per_action(regime.steps_per_action, spec.inputs, random)
+    if not _fine_tunes(spec):  # Pretrained networks keep their little data.
+        spec = with_data(spec, regime, interval * math.sqrt(DECISIONS[0] * DECISIONS[1]), random)
     name = f"{'.'.join(map(str, names))}-{spec.architecture}-{spec.optimizer}"
-    seen = config.by_heart_seen if heart else config.validation_seen
-    entry = _entry(config, spec, name, narrow, interval, seen)
+    seen = config.by_heart_seen if regime is BY_HEART else config.validation_seen
+    entry = _entry(config, spec, name, turn in NARROW_TURNS, interval, seen)
     return StackPlan(entry, seed, spec, config.twins)
 
 
@@ -181,29 +179,15 @@ def _entry(
     return Entry(name, partial(FamilyTask, spec), settings, _lanes(spec, slots, config.twins))
 
 
-def _with_its_data(
-    spec: FamilySpec, interval: int, by_heart: bool, rehearsed: bool, random: np.random.Generator
-) -> FamilySpec:
-    """Return `spec` with as many samples as make a few, or many, passes over them in a training.
-
-    Pretrained networks keep their little data.
-    """
-    if _fine_tunes(spec):
-        return spec
-    fewest, most, low, high, noise = *PASSES, *SAMPLES, spec.label_noise
-    data = REHEARSAL_DATA[spec.inputs] if rehearsed else spec.data
-    if by_heart:
-        fewest, most, low, high, noise = *BY_HEART_PASSES, *BY_HEART_SAMPLES, BY_HEART_NOISE
-    elif rehearsed:
-        fewest, most, low, high, noise = *REHEARSAL_PASSES, *REHEARSAL_SAMPLES, 0.0
-    passes = math.exp(random.uniform(math.log(fewest), math.log(most)))
-    steps = interval * math.sqrt(DECISIONS[0] * DECISIONS[1])
-    return replace(
-        spec,
-        train_size=round(min(max(steps * spec.batch_size / passes, low), high)),
-        label_noise=noise,
-        data=data,
-    )
+def _regime(
+    config: TrainConfig, spec: FamilySpec, turn: int, random: np.random.Generator
+) -> Regime:
+    """Return the data regime of a turn of ten."""
+    if config.by_heart and turn in BY_HEART_TURNS and not _fine_tunes(spec):
+        return BY_HEART
+    if config.rehearsal and turn in REHEARSAL_TURNS:
+        return PLENTY if random.random() < PLENTY_SHARE else SEPARABLE
+    return FEW_PASSES
 
 
 def _lanes(spec: FamilySpec, slots: float, twins: int) -> int:

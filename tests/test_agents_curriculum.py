@@ -4,17 +4,8 @@ import numpy as np
 import pytest
 
 from agents.config import TrainConfig
-from agents.curriculum import (
-    BY_HEART_NOISE,
-    BY_HEART_SAMPLES,
-    REHEARSAL_DATA,
-    REHEARSAL_SAMPLES,
-    REHEARSAL_TURNS,
-    SAMPLES,
-    StackPlan,
-    envelope,
-    plan_stack,
-)
+from agents.curriculum import REHEARSAL_TURNS, StackPlan, envelope, plan_stack
+from agents.regimes import BY_HEART, FEW_PASSES, PLENTY, SEPARABLE
 from lr_env.layers import group_layers
 from lr_env.randomness import IsolatedTorchRandomness
 from lr_env.tasks.family import build_network
@@ -27,7 +18,7 @@ def test_the_narrow_envelope_moves_as_the_card_of_the_wide_one_says(start: str) 
 
 
 def learns_by_heart(plan: StackPlan) -> bool:
-    return plan.spec.label_noise == BY_HEART_NOISE
+    return plan.spec.label_noise == BY_HEART.label_noise
 
 
 def test_who_learns_by_heart_sees_a_validation_loss_as_often_as_is_told() -> None:
@@ -56,7 +47,7 @@ def test_trainings_are_short_and_long_and_have_the_data_for_it() -> None:
         _, steps = plan.entry.settings.total_steps
         longest[plan.spec.inputs] = max(longest[plan.spec.inputs], steps)
         if not plan.fine_tunes:
-            low, high = BY_HEART_SAMPLES if learns_by_heart(plan) else SAMPLES
+            low, high = (BY_HEART if learns_by_heart(plan) else FEW_PASSES).samples
             assert low <= plan.spec.train_size <= high
     assert longest["vector"] > 900
     assert max(longest["image"], longest["tokens"]) <= 600
@@ -75,21 +66,27 @@ def test_convolutions_have_a_third_of_the_layers_and_whole_groups_of_twins() -> 
         )
 
 
-def test_who_rehearses_passes_as_often_over_clean_data_that_can_be_told_apart() -> None:
-    pairs = [(index, turn) for index in range(10) for turn in range(10)]
+def test_who_rehearses_passes_as_often_over_clean_data() -> None:
+    pairs = [(index, turn) for index in range(10) for turn in range(20)]
     rehearsing = [pair for pair in pairs if (pair[0] + 3 * pair[1]) % 10 in REHEARSAL_TURNS]
-    low, high = REHEARSAL_SAMPLES
-    passes = []
+    passes: dict[bool, list[float]] = {False: [], True: []}
+    longest: dict[bool, int] = {False: 0, True: 0}
     for pair in pairs:
         plan = plan_stack(TrainConfig(), *pair)
         if pair not in rehearsing or plan.fine_tunes:
             assert plan.spec == plan_stack(TrainConfig(rehearsal=False), *pair).spec
             continue
         assert plan.spec.label_noise == 0.0
-        assert plan.spec.data == REHEARSAL_DATA[plan.spec.inputs]
-        assert low <= plan.spec.train_size <= high
         assert not learns_by_heart(plan)
-        _, longest = plan.entry.settings.total_steps
-        passes.append(longest * plan.spec.batch_size / plan.spec.train_size)
-    assert 20 <= len(passes) <= 30
-    assert np.median(passes) > 10.0
+        assert SEPARABLE.data is not None
+        plenty = plan.spec.data != SEPARABLE.data[plan.spec.inputs]
+        low, high = (PLENTY if plenty else SEPARABLE).samples
+        assert low <= plan.spec.train_size <= high
+        _, steps = plan.entry.settings.total_steps
+        longest[plenty] = max(longest[plenty], steps)
+        passes[plenty].append(steps * plan.spec.batch_size / plan.spec.train_size)
+    assert 20 <= len(passes[False]) <= 35
+    assert 20 <= len(passes[True]) <= 35
+    assert np.median(passes[False]) > 10.0
+    assert np.median(passes[True]) > 5.0
+    assert longest[False] <= 960 < 2000 < longest[True]

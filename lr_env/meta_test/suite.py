@@ -219,7 +219,7 @@ PART_B = (
         "long",
         MetaTestSpec("shells", "mlp", 2, 36, 8, 4, 4000, 1024),
         "scratch", "adam", 3500, 5,
-        "3,500 steps and 700 decisions (family: at most 960 and 60)",
+        "3,500 steps and 700 decisions (family: at most 2,880 and 60)",
     ),
     MetaTestEntry(
         "adamax",
