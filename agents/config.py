@@ -145,8 +145,9 @@ class TrainConfig:
     by_heart_seen: float = 0.5
     """Share of their trainings that observe their validation loss."""
     rehearsal: bool = True
-    """Whether three more of ten stacks pass as often over clean data whose classes can be told
-    apart, where holding back costs: what tells them from the former is worth learning."""
+    """Whether three more of ten stacks pass often over clean data whose classes can be told apart,
+    or that there is plenty of; holding back costs there, and what tells them from the former is
+    worth learning."""
     reward: str = "progress"
     """Reward: potential (shaped, telescopes under discounting) or progress."""
     score_every: int = 4

@@ -50,7 +50,7 @@ SEPARABLE = Regime(
         "tokens": ("keywords", "majority"),
     },
 )  # fmt: skip
-# Hard data costs it as well, where there is plenty: of few samples it is memorised all the same.
+# On hard data, too, where there is plenty of it: few samples are memorised, noisy or not.
 PLENTY = Regime(
     SEPARABLE.passes, (1500, 8000), label_noise=0.0,
     steps_per_action={"vector": (8, 48), "image": (2, 8), "tokens": (2, 12)},
