@@ -92,8 +92,8 @@ def _prepare(spec: RunSpec) -> Training:
     agent = None
     if policy is not None:
         agent = build_agent(
-            spec.arm, policy, model, optimizer, total_steps, steps_per_epoch, task.is_pretrained,
-            spec.seed,
+            spec.arm, policy, model, optimizer, total_steps, steps_per_epoch, spec.batch_size,
+            task.is_pretrained, spec.seed,
         )  # fmt: skip
     return Training(spec, task, model, optimizer, scheduler, agent, total_steps, steps_per_epoch)
 

@@ -26,9 +26,14 @@ DISCRETE_ACTIONS = (-1.0, -0.25, 0.0, 0.25, 1.0)
 CAUTIOUS_RELATIVE_RATE = 3e-4
 """Relative change of a layer's weights by an update of a cautious start."""
 
-CALIBRATED_TRAVEL, CALIBRATED_LEAST = 40.0, 1e-2
-"""Relative change of a layer's weights by an update at a calibrated start: the first over the
-number of updates, but at least the second and at most one over the number of layers."""
+CALIBRATED_RATE, LONG, LEAST_LIMIT = 0.07, 450.0, 0.02
+"""Relative change of a layer's weights by an update at a calibrated start: the first times the root
+of samples over updates, at most 1 / L in L layers. In trainings of more than `LONG` updates that
+limit falls with their number, to `LEAST_LIMIT`."""
+
+USUAL_SAMPLES, USUAL_GROWTH = 110.0, 0.4
+"""Samples of a training of so many updates, where nothing is known of its data: the first times
+the number of updates to the power of the second."""
 
 PRETRAINED_MOST, PRETRAINED_SUM = 3e-3, 5e-2
 """Relative change of a pretrained layer's weights by an update, at a calibrated start and where
@@ -89,8 +94,10 @@ class Envelope:
         max_step: largest move of one incremental decision, octaves.
         z_init: where z starts: `zero` (the base schedule), or as near as the envelope allows to
             where one update changes the layer's weights by 0.0003 of their size (`cautious`), or
-            by 40 / total_steps of it, at least 0.01 and at most 1 / L, and where pretrained by as
-            much as under a ceiling of 1 (`calibrated`).
+            by 0.07 * sqrt(samples / total_steps) of it, at most 1 / L and in long trainings less,
+            and where pretrained by as much as under a ceiling of 1 (`calibrated`). In p passes of
+            batches of B the root is that of B / p: the square-root scaling of Adam's rate with
+            the batch (Malladi et al. 2022), and less the more often data is met.
         ceiling: that many times these limits; None for none.
         schedule: name of the envelope's own schedule, a factor on the base schedule.
         reach: how far actions move a layer from its start, octaves; None: as far as z_max.
@@ -171,21 +178,23 @@ class Envelope:
         """Return the factor of the envelope's own schedule on the base schedule."""
         return SCHEDULES[self.schedule](step, total_steps)
 
-    def begin(self, relative_rate: Tensor, pretrained: Tensor, total_steps: Tensor) -> Scope:
+    def begin(
+        self, relative_rate: Tensor, pretrained: Tensor, total_steps: Tensor, samples: Tensor
+    ) -> Scope:
         """Return where layers start and how far actions reach, all `[..., L]`.
 
         `relative_rate` is that at z = 0 `[..., L]`, 0 where it is not known: such a layer is held
         at the lowest start of the others (at 0 where there are none). `pretrained` is 1 or 0
-        for each layer `[L]`, `total_steps` the budget `[...]`.
+        for each layer `[L]`, `total_steps` the budget `[...]`, `samples` how many training samples
+        it meets, each counted once `[...]`, NaN where unknown.
         """
         limits = self._limits(relative_rate, pretrained)
         if self.z_init == "cautious":
             wanted = torch.full_like(relative_rate, CAUTIOUS_RELATIVE_RATE)
         else:
-            share = CALIBRATED_TRAVEL / total_steps.to(relative_rate)
             layers = relative_rate.shape[-1]
-            spread = share.clamp(min=CALIBRATED_LEAST).clamp(max=1.0 / layers)
-            spread = spread.unsqueeze(-1).expand_as(relative_rate)
+            spread = _calibrated_rate(total_steps, samples, layers)
+            spread = spread.to(relative_rate).unsqueeze(-1).expand_as(relative_rate)
             pretrained_limit = _pretrained_limit(layers)
             wanted = torch.where(pretrained > 0, pretrained_limit, spread)
         known = relative_rate > 0
@@ -224,6 +233,14 @@ def _mean_of_movable(action: Tensor, scope: Scope) -> Tensor:
     movable = (scope.highest > scope.lowest).to(action)
     count = movable.sum(-1, keepdim=True).clamp(min=1.0)
     return ((action * movable).sum(-1, keepdim=True) / count).expand_as(action)
+
+
+def _calibrated_rate(total_steps: Tensor, samples: Tensor, layers: int) -> Tensor:
+    """Return the relative change of weights that an update is to begin with `[...]`."""
+    usual = USUAL_SAMPLES * total_steps**USUAL_GROWTH
+    own = CALIBRATED_RATE * (torch.where(samples.isnan(), usual, samples) / total_steps).sqrt()
+    limit = (LONG / (layers * total_steps)).clamp(min=LEAST_LIMIT)
+    return own.minimum(limit).clamp(max=1.0 / layers)
 
 
 def _pretrained_limit(layers: int) -> float:

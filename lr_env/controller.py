@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from lr_env.action import Envelope, InitialScale
-from lr_env.arguments import check_number
+from lr_env.arguments import check_count, check_number
 from lr_env.controllable import (
     bare_model,
     bare_optimizer,
@@ -84,6 +84,8 @@ class LRController:
         policy: name of a shipped policy, path of a policy folder, or a `FrozenPolicy`.
         total_steps: optimizer steps that the training will take.
         steps_per_epoch: optimizer steps of one pass over the data, if known.
+        batch_size: samples of an optimizer step, 32 if None; with `steps_per_epoch` it says how
+            much data there is, which a calibrated start hangs on.
         steps_per_action: steps from decision to decision; `max(1, total_steps // 200)` if None.
         z_max: half-width of the envelope around the optimizer's own rate, octaves; the
             policy's if None. Fourteen where nobody knows the rate, two on top of a proven recipe.
@@ -105,6 +107,7 @@ class LRController:
         *,
         total_steps: int,
         steps_per_epoch: float | None = None,
+        batch_size: int | None = None,
         steps_per_action: int | None = None,
         z_max: float | None = None,
         z_init: InitialScale | None = None,
@@ -128,6 +131,8 @@ class LRController:
                 raise InvalidArgumentError(
                     f"steps_per_epoch must be above 0, not {steps_per_epoch}."
                 )
+        if batch_size is not None:
+            check_count("batch_size", batch_size)
         envelope = self.policy.envelope
         self._instruments = Instruments(
             model,
@@ -140,6 +145,7 @@ class LRController:
             ),
             envelope=envelope.around(z_max, z_init),
             steps_per_epoch=steps_per_epoch,
+            batch_size=None if batch_size is None else operator.index(batch_size),
             is_pretrained=pretrained_names(model, pretrained),
         )
         self.history: list[Decision] = []

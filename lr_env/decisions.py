@@ -28,6 +28,11 @@ def check_horizon(total_steps: int, steps_per_action: int) -> None:
         raise InvalidArgumentError(f"steps_per_action must be at least 1, not {steps_per_action}.")
 
 
+def samples_met(total_steps: int, steps_per_epoch: float, batch_size: int) -> float:
+    """Return how many samples a training meets, each counted once."""
+    return min(total_steps, steps_per_epoch) * batch_size
+
+
 def interval(step: int, steps_per_action: int, total_steps: int) -> int:
     """Return the number of updates from the decision at `step` to the next one.
 

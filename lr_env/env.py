@@ -231,6 +231,7 @@ class LayerwiseLREnv(gymnasium.Env[Observation, Action]):
             steps_per_action=self._steps_per_action,
             envelope=self._envelope,
             steps_per_epoch=task.steps_per_epoch(self._loop.batch_size),
+            batch_size=self._loop.batch_size,
             is_pretrained=task.is_pretrained,
         )
         first = self._loop.forward_backward()

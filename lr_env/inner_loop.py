@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lr_env.arguments import check_whole
+from lr_env.arguments import check_count
 from lr_env.errors import DataError, InvalidArgumentError, NonFiniteLossError
 from lr_env.optimizers import OptimizerFactory, build_optimizer
 from lr_env.randomness import IsolatedTorchRandomness, torch_generator
@@ -149,16 +149,12 @@ def validation_batches(samples: int, available: int) -> tuple[int, int]:
 
 def check_validation_samples(samples: int) -> None:
     """Raise InvalidArgumentError unless a loss can be measured on so many samples."""
-    check_whole("validation_samples", samples)
-    if samples < 1:
-        raise InvalidArgumentError(f"validation_samples must be at least 1, not {samples}.")
+    check_count("validation_samples", samples)
 
 
 def check_precision_and_batch(dtype: torch.dtype, batch_size: int) -> None:
     """Raise InvalidArgumentError unless trainings can have this dtype and batch size."""
-    check_whole("batch_size", batch_size)
-    if batch_size < 1:
-        raise InvalidArgumentError(f"batch_size must be at least 1, not {batch_size}.")
+    check_count("batch_size", batch_size)
     if dtype not in (torch.float32, torch.float64):
         raise InvalidArgumentError(f"dtype is torch.float32 or torch.float64, not {dtype}.")
 

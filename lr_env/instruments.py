@@ -23,6 +23,9 @@ from lr_env.observation import Memory, Signals
 from lr_env.rates import LayerRates
 from lr_env.statistics import LayerStatistics
 
+USUAL_BATCH = 32
+"""Samples of an update where nobody says how many."""
+
 
 class Instruments:
     """Reads one module and its optimizer, and writes the optimizer's rates layer by layer.
@@ -45,6 +48,7 @@ class Instruments:
         steps_per_action: int,
         envelope: Envelope,
         steps_per_epoch: float | None = None,
+        batch_size: int | None = None,
         is_pretrained: Callable[[str], bool] = lambda name: False,
     ) -> None:
         decisions.check_horizon(total_steps, steps_per_action)
@@ -54,6 +58,7 @@ class Instruments:
         self.total_steps = total_steps
         self.steps_per_action = steps_per_action
         self.steps_per_epoch = steps_per_epoch
+        self._batch_size = USUAL_BATCH if batch_size is None else batch_size
         self.step = 0
         self._model = model
         self._optimizer = optimizer
@@ -186,12 +191,18 @@ class Instruments:
         def row(values: list[float]) -> Tensor:
             return torch.tensor(values, dtype=self._dtype, device="cpu")
 
-        epochs = self.step / self.steps_per_epoch if self.steps_per_epoch else float("nan")
+        epochs = samples = float("nan")
+        if self.steps_per_epoch:
+            epochs = self.step / self.steps_per_epoch
+            samples = decisions.samples_met(
+                self.total_steps, self.steps_per_epoch, self._batch_size
+            )
         return Signals(
             raw=self._statistics.read(),
             loss=self._mean_loss().cpu(),
             step=scalar(self.step),
             total_steps=scalar(self.total_steps),
+            samples=scalar(samples),
             interval=scalar(self.interval()),
             base_lr=row(self._rates.base()) * self._factor(),
             reference_lr=row(self._rates.reference()),

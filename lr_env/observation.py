@@ -40,6 +40,7 @@ class Signals:
         loss: mean training loss of the mini-batches since the last decision.
         step: updates made so far.
         total_steps: updates that the training will take.
+        samples: training samples that it meets, each counted once; NaN where unknown.
         interval: updates until the next decision.
         base_lr: today's rate of the base schedule `[..., L]`.
         reference_lr: the base schedule's nominal rate `[..., L]`.
@@ -53,6 +54,7 @@ class Signals:
     loss: Tensor
     step: Tensor
     total_steps: Tensor
+    samples: Tensor
     interval: Tensor
     base_lr: Tensor
     reference_lr: Tensor

@@ -288,6 +288,7 @@ def mistakes() -> dict:
         "no steps": (model, adam, {"total_steps": 0}, InvalidArgumentError, "total_steps"),
         "no interval": (model, adam, {"steps_per_action": 0}, InvalidArgumentError, "per_action"),
         "no epoch": (model, adam, {"steps_per_epoch": 0}, InvalidArgumentError, "steps_per_epoch"),
+        "no batch": (model, adam, {"batch_size": 0}, InvalidArgumentError, "batch_size"),
         "no envelope": (model, adam, {"z_max": 0.0}, InvalidArgumentError, "z_max"),
         "no such start": (model, adam, {"z_init": "warm"}, LrEnvError, "z_init"),
         "no such policy": (model, adam, {"policy": "ppo-v9999"}, LrEnvError, "policy"),

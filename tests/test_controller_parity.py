@@ -80,6 +80,7 @@ def run_plainly(
         total_steps=STEPS,
         steps_per_action=INTERVAL,
         steps_per_epoch=task.steps_per_epoch(task.batch_size),
+        batch_size=task.batch_size,
         pretrained=task.is_pretrained,
     )
     generator = torch_generator(instance.seed, "batches")

@@ -44,6 +44,7 @@ def signals(seed: int = 0, lead: tuple[int, ...] = (), **changes) -> Signals:
         loss=positive(),
         step=torch.full(lead, 10.0, dtype=torch.float64),
         total_steps=torch.full(lead, 100.0, dtype=torch.float64),
+        samples=torch.full(lead, 320.0, dtype=torch.float64),
         interval=torch.full(lead, 5.0, dtype=torch.float64),
         base_lr=positive(len(LAYERS)) * 1e-3,
         reference_lr=torch.full((*lead, len(LAYERS)), 2e-3, dtype=torch.float64),

@@ -87,6 +87,7 @@ def build_agent(
     optimizer: Optimizer,
     total_steps: int,
     steps_per_epoch: int,
+    batch_size: int,
     pretrained: Callable[[str], bool],
     seed: int,
 ) -> Agent:
@@ -101,6 +102,7 @@ def build_agent(
             policy,
             total_steps=total_steps,
             steps_per_epoch=steps_per_epoch,
+            batch_size=batch_size,
             z_max=arm.method.z_max,
             z_init=arm.method.z_init,
             pretrained=pretrained,

@@ -147,6 +147,7 @@ class LRControllerCallback(TrainerCallback):  # type: ignore[misc]
             self._policy,
             total_steps=state.max_steps,
             steps_per_epoch=_steps_per_epoch(given.get("train_dataloader"), args),
+            batch_size=args.train_batch_size * int(args.gradient_accumulation_steps),
             pretrained=self._pretrained,
             **self._options,
         )

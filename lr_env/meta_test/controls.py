@@ -59,9 +59,11 @@ class OneRate(OneAction):
 
 @dataclass(frozen=True)
 class _OneStart(Envelope):
-    def begin(self, relative_rate: Tensor, pretrained: Tensor, total_steps: Tensor) -> Scope:
+    def begin(
+        self, relative_rate: Tensor, pretrained: Tensor, total_steps: Tensor, samples: Tensor
+    ) -> Scope:
         """Return the mean over layers of where they start, and of how far actions reach."""
-        own = super().begin(relative_rate, pretrained, total_steps)
+        own = super().begin(relative_rate, pretrained, total_steps, samples)
         return Scope(
             *(of.mean(-1, keepdim=True).expand_as(of).clone() for of in vars(own).values())
         )

@@ -69,7 +69,8 @@ class Trainings:
         self.table = LayerTable.of(self.layers, settings.dtype, device)
         self.lanes = Lanes(num, settings)
         self._data = StackedData(first, num, batch_size, settings.dtype, device)
-        self.steps_per_epoch = self._data.train_size // self._data.batch_size
+        self.batch_size = self._data.batch_size
+        self.steps_per_epoch = self._data.train_size // self.batch_size
         batches = validation_batches(settings.validation_samples, first.size("validation"))
         self._validation_samples = math.prod(batches)
         self._validation_size = first.size("validation")

@@ -1,0 +1,185 @@
+"""`python -m experiments.calibration`: how far a calibrated start is from the best one.
+
+Trainings of the meta-training family, under the start's own linear schedule and no actions, are
+begun some octaves below and above it, over lengths, batch sizes and passes over the data. Finished
+cells are kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+from rich.console import Console
+from torch import Tensor
+
+from experiments.engines import Report, open_engine
+from experiments.grid import complete
+from experiments.meta_test.losses import log_losses
+from experiments.records import Record, RecordFile, digest
+from lr_env import action, files
+from lr_env.action import Envelope
+from lr_env.command_line import run_command
+from lr_env.meta_test.trial import run_trial
+from lr_env.provenance import describe_run
+from lr_env.randomness import derive_seed
+from lr_env.stack import Stack, StackSettings
+from lr_env.tasks.family import FamilySpec, FamilyTask, family_spec
+
+SPECS_SEED = 987_654_321
+TURNS = (0, 1, 3, 4, 6)
+"""Of the family: an MLP, a transformer, a residual MLP, a CNN, an MLP."""
+STEPS = {"vector": (100, 300, 1000, 3000), "image": (100, 400, 1500), "tokens": (100, 400, 1500)}
+BATCHES = {"vector": (8, 32, 128), "image": (32,), "tokens": (16,)}
+PASSES, MANY = (2, 12), 6
+SAMPLES = (200, 8000)
+OFFSETS = tuple(float(octaves) for octaves in range(-4, 5))
+HERE = OFFSETS.index(0.0)
+ENVELOPE = Envelope(
+    z_max=20.0, max_step=max(OFFSETS), z_init="calibrated", ceiling=None, schedule="linear"
+)
+
+
+@dataclass(frozen=True)
+class CalibrationConfig:
+    """Compare a calibrated start with others, over length, batch size and passes over the data."""
+
+    specs: int = 2
+    """Specs of each kind of network."""
+    seeds: int = 8
+    """Trainings of every cell, from every start."""
+    optimizer: str = "adam"
+    """Optimizer of all of them."""
+    out: Path = Path("runs/calibration")
+    """Folder of the cells and the table."""
+    workers: int | None = None
+    """Processes, of one thread each; the number of cores if not given."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values."""
+        return {**asdict(self), "out": str(self.out)}
+
+
+@dataclass(frozen=True)
+class Job:
+    """One cell: trainings of one spec and length, from every start."""
+
+    spec: FamilySpec
+    steps: int
+    seeds: int
+
+    @property
+    def title(self) -> str:
+        """What an error calls it."""
+        return f"{self.steps} steps of {self.spec.architecture}"
+
+    @property
+    def cost(self) -> float:
+        """A rough guess."""
+        return self.steps * self.spec.step_cost(self.seeds * len(OFFSETS))
+
+    @property
+    def many_passes(self) -> bool:
+        """Whether it passes often over its data."""
+        return self.steps * self.spec.batch_size >= MANY * self.spec.train_size
+
+
+def jobs(config: CalibrationConfig) -> list[Job]:
+    """Return all cells; labels are clean, since caution about noise is the policy's part."""
+    found = []
+    for turn in TURNS:
+        for generation in range(1, config.specs + 1):
+            drawn = family_spec(SPECS_SEED, turn, generation)
+            for steps in STEPS[drawn.inputs]:
+                for batch in BATCHES[drawn.inputs]:
+                    for passes in PASSES:
+                        size = min(max(round(steps * batch / passes), SAMPLES[0]), SAMPLES[1])
+                        spec = replace(
+                            drawn, optimizer=config.optimizer, train_size=size, batch_size=batch,
+                            label_noise=0.0, validation_size=512,
+                        )  # fmt: skip
+                        found.append(Job(spec, steps, config.seeds))
+    return list(dict.fromkeys(found))
+
+
+def measure(job: Job, report: Report) -> Record:
+    """Return the mean final log loss of the cell from each of `OFFSETS`."""
+    settings = StackSettings(
+        optimizer=job.spec.optimizer, total_steps=job.steps,
+        steps_per_action=max(5, job.steps // 10), envelope=ENVELOPE,
+    )  # fmt: skip
+    seeds = [derive_seed(turn, "calibration") % 2**31 for turn in range(job.seeds)]
+    offsets = torch.tensor(OFFSETS).repeat_interleave(len(seeds)).unsqueeze(1)
+
+    def move_once(stack: Stack) -> Tensor:
+        share = offsets / ENVELOPE.max_step if int(stack.steps.max()) == 0 else 0.0 * offsets
+        return share.expand(-1, len(stack.layers))
+
+    rates = (1e-3,) * len(OFFSETS)
+    trial = run_trial(partial(FamilyTask, job.spec), settings, rates, seeds, move_once)
+    return {"log_loss": log_losses(trial.loss, trial.initial_loss).mean(1).tolist()}
+
+
+def table(log_loss: Mapping[Job, Sequence[float]]) -> pd.DataFrame:
+    """Return by kind of network, length and data: the mean log loss at each offset, less that here.
+
+    `best` is the mean of the lowest of every cell. It is chosen by the trainings that it is read
+    on, and says a little more than there is.
+    """
+    rows = []
+    for job, losses in log_loss.items():
+        names = {
+            "network": job.spec.architecture,
+            "updates": job.steps,
+            "passes": "many" if job.many_passes else "few",
+        }
+        gaps = {
+            f"{offset:+.0f}": loss - losses[HERE]
+            for offset, loss in zip(OFFSETS, losses, strict=True)
+        }
+        rows.append({**names, **gaps, "best": min(gaps.values())})
+    return pd.DataFrame(rows).groupby(["network", "updates", "passes"], sort=False).mean()
+
+
+def calibrate(config: CalibrationConfig) -> str:
+    """Run what is missing and return the table; it is written to `calibration.txt`."""
+    console = Console()
+    folder = files.ensure_folder(config.out)
+    files.write_json(folder / "run.json", describe_run(config.to_dict()))
+    with open_engine("local", config.workers, device="cpu") as engine:
+        records = complete(
+            jobs(config), measure, lambda job: _file(folder, job), engine, console, "Calibration",
+            "cells",
+        )  # fmt: skip
+    text = table({job: own["log_loss"] for job, own in records.items()}).round(2).to_string()
+    files.write_text(folder / "calibration.txt", text + "\n")
+    console.print(text, markup=False, highlight=False)
+    return text
+
+
+def _file(folder: Path, job: Job) -> RecordFile:
+    rule = [action.CALIBRATED_RATE, action.LONG, action.LEAST_LIMIT]
+    fingerprint = digest({
+        "spec": job.spec.to_dict(), "steps": job.steps, "seeds": job.seeds, "offsets": OFFSETS,
+        "rule": rule,
+    })  # fmt: skip
+    return RecordFile(folder / "cells", fingerprint[:16], fingerprint)
+
+
+def main() -> int:
+    """Run the command line; return the exit status."""
+    return run_command(
+        CalibrationConfig,
+        calibrate,
+        "python -m experiments.calibration",
+        "finished cells are kept: the same command goes on with the others.",
+    )
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
