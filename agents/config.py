@@ -38,7 +38,7 @@ class PPOConfig:
     """How far an update may take the probability of an action from what it was, as a ratio."""
     gae_lambda: float = 1.0
     """Lambda of what the critic learns; advantages are of whole trainings and do not ask it."""
-    prior_coef: float = 0.1
+    prior_coef: float = 0.3
     """Weight of the divergence from the untrained policy, which changes nothing: what does not pay
     is not done."""
     log_std_init: float = -1.4

@@ -35,6 +35,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "no twins": {"twins": 1},
     "white noise": {"ppo": PPOConfig(noise_memory=0.0)},
     "no pull towards no action": {"ppo": PPOConfig(prior_coef=0.0)},
+    "a third of the pull": {"ppo": PPOConfig(prior_coef=0.1)},
     "clip range 0.2": {"ppo": PPOConfig(clip_range=0.2)},
     "clip range 0.4": {"ppo": PPOConfig(clip_range=0.4)},
     "the plan's settings": {"preset": "plan"},
