@@ -11,6 +11,7 @@ from agents.features import check_groups
 from lr_env.errors import InvalidArgumentError, UnknownNameError
 
 ALGORITHMS = ("ppo", "dqn")
+WIDE_STARTS = ("matched", "calibrated", "cautious")
 DEFAULT_STEPS = {"ppo": 1_200_000, "dqn": 800_000}
 PRESETS = {
     "measured": {"gamma": 0.999, "learning_rate": 5e-4},
@@ -124,8 +125,9 @@ class TrainConfig:
     """Feature groups that the agent does not see (agents/features.py), for ablations."""
     action_mode: str = "incremental"
     """What actions do: incremental (a step) or residual (a place in the envelope)."""
-    start: str = "calibrated"
-    """Start of the wide envelope: calibrated (with a linear schedule of its own) or cautious."""
+    start: str = "matched"
+    """Start of the wide envelope: matched to budget and data or calibrated to the budget alone
+    (both with a linear schedule of its own), or cautious."""
     ceiling: float = 2.0
     """Of the policy that is exported, in multiples of the usual limits; 0: none. The trainings
     have none: an agent that can do no harm does not learn what harm is (docs/LOG.md)."""
@@ -169,8 +171,8 @@ class TrainConfig:
         check_groups(self.features_off)
         if self.action_mode not in ("incremental", "residual"):
             raise UnknownNameError("action mode", self.action_mode, ("incremental", "residual"))
-        if self.start not in ("calibrated", "cautious"):
-            raise UnknownNameError("start", self.start, ("calibrated", "cautious"))
+        if self.start not in WIDE_STARTS:
+            raise UnknownNameError("start", self.start, WIDE_STARTS)
         if self.schedules not in ("mixed", "constant"):
             raise UnknownNameError("schedules", self.schedules, ("mixed", "constant"))
         if self.reward not in ("potential", "progress"):

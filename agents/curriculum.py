@@ -30,10 +30,12 @@ from lr_env.tasks.family import FamilySpec, FamilyTask, build_network, family_sp
 
 # Without it a bias of 0.03 an action, which is nothing to PPO, is two octaves on a long training.
 LEAK = 0.1
+_OWN_SCHEDULE = Envelope(
+    z_max=14.0, z_init="matched", schedule="linear", reach=6.0, max_step=1.0, leak=LEAK
+)
 WIDE = {
-    "calibrated": Envelope(
-        z_max=14.0, z_init="calibrated", schedule="linear", reach=6.0, max_step=1.0, leak=LEAK
-    ),
+    "matched": _OWN_SCHEDULE,
+    "calibrated": replace(_OWN_SCHEDULE, z_init="calibrated"),
     "cautious": Envelope(z_max=14.0, z_init="cautious", max_step=1.0),
 }
 NARROW = Envelope(z_max=2.0, z_init="zero", max_step=1.0)

@@ -28,6 +28,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
         for group in FEATURE_GROUPS
         if group != "layer"
     },
+    "a start for the budget alone": {"start": "calibrated"},
     "cautious start, without its schedule, reach and leak": {"start": "cautious"},
     "actions on pretrained layers": {"pretrained_reach": 3.0},
     "no ceiling": {"ceiling": 0.0},

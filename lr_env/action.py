@@ -17,8 +17,8 @@ from lr_env.errors import InvalidArgumentError, UnknownNameError
 from lr_env.schedules import SCHEDULES
 
 ActionMode = Literal["incremental", "residual"]
-InitialScale = Literal["zero", "cautious", "calibrated"]
-STARTS: tuple[InitialScale, ...] = ("zero", "cautious", "calibrated")
+InitialScale = Literal["zero", "cautious", "calibrated", "matched"]
+STARTS: tuple[InitialScale, ...] = ("zero", "cautious", "calibrated", "matched")
 
 DISCRETE_ACTIONS = (-1.0, -0.25, 0.0, 0.25, 1.0)
 """What the five discrete actions mean as continuous ones; number 2 changes nothing."""
@@ -26,10 +26,15 @@ DISCRETE_ACTIONS = (-1.0, -0.25, 0.0, 0.25, 1.0)
 CAUTIOUS_RELATIVE_RATE = 3e-4
 """Relative change of a layer's weights by an update of a cautious start."""
 
-CALIBRATED_RATE, LONG, LEAST_LIMIT = 0.07, 450.0, 0.02
-"""Relative change of a layer's weights by an update at a calibrated start: the first times the root
-of samples over updates, at most 1 / L in L layers. In trainings of more than `LONG` updates that
-limit falls with their number, to `LEAST_LIMIT`."""
+CALIBRATED_TRAVEL, CALIBRATED_LEAST = 40.0, 1e-2
+"""Relative change of a layer's weights by an update at a calibrated start: the first over the
+number of updates, but at least the second and at most one over the number of layers."""
+
+MATCHED_RATE, MATCHED_POWER = 0.055, 2.0 / 3.0
+LONG, LEAST_LIMIT = 450.0, 0.02
+"""Relative change of a layer's weights by an update at a matched start: the first times samples over
+updates to the power of the second, at most 1 / L in L layers. In trainings of more than `LONG`
+updates that limit falls with their number, to `LEAST_LIMIT`."""
 
 USUAL_SAMPLES, USUAL_GROWTH = 110.0, 0.4
 """Samples of a training of so many updates, where nothing is known of its data: the first times
@@ -94,10 +99,10 @@ class Envelope:
         max_step: largest move of one incremental decision, octaves.
         z_init: where z starts: `zero` (the base schedule), or as near as the envelope allows to
             where one update changes the layer's weights by 0.0003 of their size (`cautious`), or
-            by 0.07 * sqrt(samples / total_steps) of it, at most 1 / L and in long trainings less,
-            and where pretrained by as much as under a ceiling of 1 (`calibrated`). In p passes of
-            batches of B the root is that of B / p: the square-root scaling of Adam's rate with
-            the batch (Malladi et al. 2022), and less the more often data is met.
+            by 40 / total_steps of it, at least 0.01 and at most 1 / L (`calibrated`), or by
+            0.055 * (samples / total_steps)^(2/3), at most 1 / L and in long trainings less
+            (`matched`: p passes of batches of B have B / p samples for an update). Of pretrained
+            layers both change as much as under a ceiling of 1.
         ceiling: that many times these limits; None for none.
         schedule: name of the envelope's own schedule, a factor on the base schedule.
         reach: how far actions move a layer from its start, octaves; None: as far as z_max.
@@ -193,8 +198,12 @@ class Envelope:
             wanted = torch.full_like(relative_rate, CAUTIOUS_RELATIVE_RATE)
         else:
             layers = relative_rate.shape[-1]
-            spread = _calibrated_rate(total_steps, samples, layers)
-            spread = spread.to(relative_rate).unsqueeze(-1).expand_as(relative_rate)
+            if self.z_init == "matched":
+                spread = _matched_rate(total_steps, samples, layers)
+            else:
+                spread = (CALIBRATED_TRAVEL / total_steps).clamp(min=CALIBRATED_LEAST)
+            spread = spread.clamp(max=1.0 / layers).to(relative_rate)
+            spread = spread.unsqueeze(-1).expand_as(relative_rate)
             pretrained_limit = _pretrained_limit(layers)
             wanted = torch.where(pretrained > 0, pretrained_limit, spread)
         known = relative_rate > 0
@@ -235,12 +244,12 @@ def _mean_of_movable(action: Tensor, scope: Scope) -> Tensor:
     return ((action * movable).sum(-1, keepdim=True) / count).expand_as(action)
 
 
-def _calibrated_rate(total_steps: Tensor, samples: Tensor, layers: int) -> Tensor:
+def _matched_rate(total_steps: Tensor, samples: Tensor, layers: int) -> Tensor:
     """Return the relative change of weights that an update is to begin with `[...]`."""
     usual = USUAL_SAMPLES * total_steps**USUAL_GROWTH
-    own = CALIBRATED_RATE * (torch.where(samples.isnan(), usual, samples) / total_steps).sqrt()
+    for_each = torch.where(samples.isnan(), usual, samples) / total_steps
     limit = (LONG / (layers * total_steps)).clamp(min=LEAST_LIMIT)
-    return own.minimum(limit).clamp(max=1.0 / layers)
+    return (MATCHED_RATE * for_each**MATCHED_POWER).minimum(limit)
 
 
 def _pretrained_limit(layers: int) -> float:

@@ -85,11 +85,11 @@ class LRController:
         total_steps: optimizer steps that the training will take.
         steps_per_epoch: optimizer steps of one pass over the data, if known.
         batch_size: samples of an optimizer step, 32 if None; with `steps_per_epoch` it says how
-            much data there is, which a calibrated start hangs on.
+            much data there is, which a matched start hangs on.
         steps_per_action: steps from decision to decision; `max(1, total_steps // 200)` if None.
         z_max: half-width of the envelope around the optimizer's own rate, octaves; the
             policy's if None. Fourteen where nobody knows the rate, two on top of a proven recipe.
-        z_init: `calibrated`, `cautious` or `zero` (the optimizer's own rate, without the policy's
+        z_init: `matched`, `calibrated`, `cautious` or `zero` (the optimizer's own rate, without the policy's
             own schedule); the policy's if None.
         pretrained: whether the weights are pretrained; or the names of parameters and modules
             that are; or a function of a parameter's name. None: what transformers loaded from a

@@ -56,7 +56,7 @@ class LayerwiseLREnv(gymnasium.Env[Observation, Action]):
         action_mode: `incremental` or `residual`.
         z_max: half-width of the envelope around the base schedule, octaves.
         max_step: largest incremental move, octaves.
-        z_init: `zero`, `cautious` or `calibrated`; see `Envelope`.
+        z_init: `zero`, `cautious`, `calibrated` or `matched`; see `Envelope`.
         ceiling: on what actions may let one update change of a layer, in multiples of 1 / L of
             its weights (0.05 / L if it is pretrained, 0.003 at most); None for none.
         envelope_schedule: name of a schedule that the envelope adds to the base schedule.

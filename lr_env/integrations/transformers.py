@@ -102,7 +102,7 @@ class LRControllerCallback(TrainerCallback):  # type: ignore[misc]
         steps_per_action: steps from decision to decision; see `LRController`.
         z_max: half-width of the envelope around the scheduler's rate, octaves: two on top of a
             proven recipe, fourteen where nobody knows the rate; the policy's if None.
-        z_init: `calibrated`, `cautious` or `zero`; see `LRController`.
+        z_init: `matched`, `calibrated`, `cautious` or `zero`; see `LRController`.
         pretrained: whether weights are pretrained, the names of those that are, or a function of
             the name; if None, what was loaded from a checkpoint is.
 

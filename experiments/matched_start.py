@@ -1,4 +1,4 @@
-"""`python -m experiments.calibration`: how far a calibrated start is from the best one.
+"""`python -m experiments.matched_start`: how far a matched start is from the best one.
 
 Trainings of the meta-training family, under the start's own linear schedule and no actions, are
 begun some octaves below and above it, over lengths, batch sizes and passes over the data. Finished
@@ -41,13 +41,13 @@ SAMPLES = (200, 8000)
 OFFSETS = tuple(float(octaves) for octaves in range(-4, 5))
 HERE = OFFSETS.index(0.0)
 ENVELOPE = Envelope(
-    z_max=20.0, max_step=max(OFFSETS), z_init="calibrated", ceiling=None, schedule="linear"
+    z_max=20.0, max_step=max(OFFSETS), z_init="matched", ceiling=None, schedule="linear"
 )
 
 
 @dataclass(frozen=True)
-class CalibrationConfig:
-    """Compare a calibrated start with others, over length, batch size and passes over the data."""
+class MatchedStartConfig:
+    """Compare a matched start with others, over length, batch size and passes over the data."""
 
     specs: int = 2
     """Specs of each kind of network."""
@@ -55,7 +55,7 @@ class CalibrationConfig:
     """Trainings of every cell, from every start."""
     optimizer: str = "adam"
     """Optimizer of all of them."""
-    out: Path = Path("runs/calibration")
+    out: Path = Path("runs/matched-start")
     """Folder of the cells and the table."""
     workers: int | None = None
     """Processes, of one thread each; the number of cores if not given."""
@@ -89,7 +89,7 @@ class Job:
         return self.steps * self.spec.batch_size >= MANY * self.spec.train_size
 
 
-def jobs(config: CalibrationConfig) -> list[Job]:
+def jobs(config: MatchedStartConfig) -> list[Job]:
     """Return all cells; labels are clean, since caution about noise is the policy's part."""
     found = []
     for turn in TURNS:
@@ -113,7 +113,7 @@ def measure(job: Job, report: Report) -> Record:
         optimizer=job.spec.optimizer, total_steps=job.steps,
         steps_per_action=max(5, job.steps // 10), envelope=ENVELOPE,
     )  # fmt: skip
-    seeds = [derive_seed(turn, "calibration") % 2**31 for turn in range(job.seeds)]
+    seeds = [derive_seed(turn, "matched start") % 2**31 for turn in range(job.seeds)]
     offsets = torch.tensor(OFFSETS).repeat_interleave(len(seeds)).unsqueeze(1)
 
     def move_once(stack: Stack) -> Tensor:
@@ -146,24 +146,24 @@ def table(log_loss: Mapping[Job, Sequence[float]]) -> pd.DataFrame:
     return pd.DataFrame(rows).groupby(["network", "updates", "passes"], sort=False).mean()
 
 
-def calibrate(config: CalibrationConfig) -> str:
-    """Run what is missing and return the table; it is written to `calibration.txt`."""
+def compare(config: MatchedStartConfig) -> str:
+    """Run what is missing and return the table; it is written to `starts.txt`."""
     console = Console()
     folder = files.ensure_folder(config.out)
     files.write_json(folder / "run.json", describe_run(config.to_dict()))
     with open_engine("local", config.workers, device="cpu") as engine:
         records = complete(
-            jobs(config), measure, lambda job: _file(folder, job), engine, console, "Calibration",
+            jobs(config), measure, lambda job: _file(folder, job), engine, console, "Matched start",
             "cells",
         )  # fmt: skip
     text = table({job: own["log_loss"] for job, own in records.items()}).round(2).to_string()
-    files.write_text(folder / "calibration.txt", text + "\n")
+    files.write_text(folder / "starts.txt", text + "\n")
     console.print(text, markup=False, highlight=False)
     return text
 
 
 def _file(folder: Path, job: Job) -> RecordFile:
-    rule = [action.CALIBRATED_RATE, action.LONG, action.LEAST_LIMIT]
+    rule = [action.MATCHED_RATE, action.MATCHED_POWER, action.LONG, action.LEAST_LIMIT]
     fingerprint = digest({
         "spec": job.spec.to_dict(), "steps": job.steps, "seeds": job.seeds, "offsets": OFFSETS,
         "rule": rule,
@@ -174,9 +174,9 @@ def _file(folder: Path, job: Job) -> RecordFile:
 def main() -> int:
     """Run the command line; return the exit status."""
     return run_command(
-        CalibrationConfig,
-        calibrate,
-        "python -m experiments.calibration",
+        MatchedStartConfig,
+        compare,
+        "python -m experiments.matched_start",
         "finished cells are kept: the same command goes on with the others.",
     )
 

@@ -1,17 +1,17 @@
-"""How far a calibrated start is from the best one."""
+"""How far a matched start is from the best one."""
 
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from experiments import calibration
-from experiments.calibration import HERE, OFFSETS, CalibrationConfig, Job, jobs, measure, table
+from experiments import matched_start
+from experiments.matched_start import HERE, OFFSETS, MatchedStartConfig, Job, jobs, measure, table
 from lr_env.tasks.family import family_spec
 
 
 def small(steps: int = 60) -> Job:
-    drawn = family_spec(calibration.SPECS_SEED, 0, 1)
+    drawn = family_spec(matched_start.SPECS_SEED, 0, 1)
     spec = replace(drawn, optimizer="adam", train_size=640, label_noise=0.0, batch_size=32)
     return Job(spec, steps, seeds=2)
 
@@ -25,18 +25,18 @@ def test_lower_starts_learn_less_of_a_short_training() -> None:
 def test_a_start_is_left_once_and_for_all(monkeypatch: pytest.MonkeyPatch) -> None:
     # A start as many octaves off, sought from there, is the same training.
     here = measure(small(), lambda done: None)["log_loss"]
-    monkeypatch.setattr("lr_env.action.CALIBRATED_RATE", 0.07 / 4)
+    monkeypatch.setattr("lr_env.action.MATCHED_RATE", 0.055 / 4)
     below = measure(small(), lambda done: None)["log_loss"]
     assert below[2:] == pytest.approx(here[:-2], rel=1e-4)
 
 
 def test_cells_are_clean_and_of_all_lengths_and_batches() -> None:
-    own = jobs(CalibrationConfig(specs=1))
+    own = jobs(MatchedStartConfig(specs=1))
     assert {job.spec.label_noise for job in own} == {0.0}
     assert {job.spec.optimizer for job in own} == {"adam"}
     vectors = [job for job in own if job.spec.architecture == "mlp"]
-    assert {job.steps for job in vectors} == set(calibration.STEPS["vector"])
-    assert {job.spec.batch_size for job in vectors} == set(calibration.BATCHES["vector"])
+    assert {job.steps for job in vectors} == set(matched_start.STEPS["vector"])
+    assert {job.spec.batch_size for job in vectors} == set(matched_start.BATCHES["vector"])
     assert {job.many_passes for job in own} == {False, True}
 
 
@@ -49,12 +49,12 @@ def test_the_table_says_what_the_best_start_gains() -> None:
 
 
 def test_finished_cells_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(calibration, "jobs", lambda config: [small(20)])
-    config = CalibrationConfig(out=tmp_path, workers=1)
-    first = calibration.calibrate(config)
+    monkeypatch.setattr(matched_start, "jobs", lambda config: [small(20)])
+    config = MatchedStartConfig(out=tmp_path, workers=1)
+    first = matched_start.compare(config)
     (cell,) = (tmp_path / "cells").iterdir()
     stamp = cell.stat().st_mtime_ns
-    assert calibration.calibrate(config) == first
+    assert matched_start.compare(config) == first
     assert cell.stat().st_mtime_ns == stamp
-    assert (tmp_path / "calibration.txt").read_text() == first + "\n"
+    assert (tmp_path / "starts.txt").read_text() == first + "\n"
     assert (tmp_path / "run.json").is_file()
