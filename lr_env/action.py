@@ -32,8 +32,8 @@ number of updates, but at least the second and at most one over the number of la
 
 MATCHED_RATE, MATCHED_POWER = 0.055, 2.0 / 3.0
 LONG, LEAST_LIMIT = 450.0, 0.02
-"""Relative change of a layer's weights by an update at a matched start: the first times samples over
-updates to the power of the second, at most 1 / L in L layers. In trainings of more than `LONG`
+"""Relative change of a layer's weights by an update at a matched start: the first times samples
+over updates to the power of the second, at most 1 / L in L layers. In trainings of more than `LONG`
 updates that limit falls with their number, to `LEAST_LIMIT`."""
 
 USUAL_SAMPLES, USUAL_GROWTH = 110.0, 0.4

@@ -89,8 +89,8 @@ class LRController:
         steps_per_action: steps from decision to decision; `max(1, total_steps // 200)` if None.
         z_max: half-width of the envelope around the optimizer's own rate, octaves; the
             policy's if None. Fourteen where nobody knows the rate, two on top of a proven recipe.
-        z_init: `matched`, `calibrated`, `cautious` or `zero` (the optimizer's own rate, without the policy's
-            own schedule); the policy's if None.
+        z_init: `matched`, `calibrated`, `cautious` or `zero` (the optimizer's own rate, without the
+            policy's own schedule); the policy's if None.
         pretrained: whether the weights are pretrained; or the names of parameters and modules
             that are; or a function of a parameter's name. None: what transformers loaded from a
             checkpoint is; say so of weights that came another way.

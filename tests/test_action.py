@@ -6,7 +6,6 @@ import pytest
 import torch
 
 from lr_env.action import (
-    CALIBRATED_RATE,
     CAUTIOUS_RELATIVE_RATE,
     DISCRETE_ACTIONS,
     PRETRAINED_MOST,
@@ -18,7 +17,7 @@ from lr_env.action import (
 from lr_env.errors import LrEnvError
 
 BUDGET = torch.tensor(100)
-SAMPLES = BUDGET * (0.4 / CALIBRATED_RATE) ** 2  # a calibrated start changes 0.4 of a layer
+SAMPLES = torch.tensor(3200.0)
 
 
 def walls(layers: int, z_max: float) -> Scope:
@@ -126,25 +125,42 @@ def test_a_cautious_start_aims_at_one_relative_rate() -> None:
     )
 
 
-def test_a_calibrated_start_is_the_root_of_samples_over_updates() -> None:
+def test_a_calibrated_start_travels_as_far_whatever_the_budget() -> None:
     envelope = Envelope(z_max=20.0, z_init="calibrated", ceiling=None)
-    budgets, samples = torch.tensor([100, 400, 400]), torch.tensor([100.0, 400.0, 100.0])
-    scope = envelope.begin(torch.ones(3, 2), torch.tensor([0.0, 1.0]), budgets, samples)
-    expected = torch.tensor([[0.07, 3e-3], [0.07, 3e-3], [0.035, 3e-3]]).log2()
+    budgets = torch.tensor([100, 400, 100_000])
+    scope = envelope.begin(torch.ones(3, 2), torch.tensor([0.0, 1.0]), budgets, SAMPLES)
+    expected = torch.tensor([[0.4, 3e-3], [0.1, 3e-3], [1e-2, 3e-3]]).log2()
     torch.testing.assert_close(scope.start, expected)
-
-
-def test_a_calibrated_start_guesses_how_much_data_there_is() -> None:
-    envelope = Envelope(z_max=20.0, z_init="calibrated", ceiling=None)
-    budgets = torch.tensor([200, 200])
-    samples = torch.tensor([torch.nan, 110.0 * 200**0.4])
-    scope = envelope.begin(torch.ones(2, 3), torch.zeros(3), budgets, samples)
-    assert scope.start[0, 0].isfinite()
-    torch.testing.assert_close(scope.start[0], scope.start[1])
 
 
 def test_a_calibrated_start_leaves_every_layer_its_share_of_the_network_at_most() -> None:
     envelope = Envelope(z_max=20.0, z_init="calibrated", ceiling=None)
+    budgets = torch.tensor([100, 2_000])
+    for layers, expected in ((2, [0.4, 0.02]), (25, [0.04, 0.02]), (200, [0.005, 0.005])):
+        scope = envelope.begin(torch.ones(2, layers), torch.zeros(layers), budgets, SAMPLES)
+        rates = torch.tensor(expected).unsqueeze(1).expand(2, layers)
+        torch.testing.assert_close(scope.start.exp2(), rates)
+        assert (scope.highest == 20.0).all()  # an action may go on
+
+
+def test_a_matched_start_grows_with_the_samples_for_an_update() -> None:
+    envelope = Envelope(z_max=20.0, z_init="matched", ceiling=None)
+    budgets, samples = torch.tensor([100, 400, 400]), torch.tensor([100.0, 400.0, 50.0])
+    scope = envelope.begin(torch.ones(3, 2), torch.tensor([0.0, 1.0]), budgets, samples)
+    expected = torch.tensor([[0.055, 3e-3], [0.055, 3e-3], [0.01375, 3e-3]]).log2()
+    torch.testing.assert_close(scope.start, expected)
+
+
+def test_a_matched_start_guesses_how_much_data_there_is() -> None:
+    envelope = Envelope(z_max=20.0, z_init="matched", ceiling=None)
+    samples = torch.tensor([torch.nan, 110.0 * 200**0.4])
+    scope = envelope.begin(torch.ones(2, 3), torch.zeros(3), torch.tensor([200, 200]), samples)
+    assert scope.start[0, 0].isfinite()
+    torch.testing.assert_close(scope.start[0], scope.start[1])
+
+
+def test_a_matched_start_leaves_every_layer_its_share_and_less_of_it_in_long_trainings() -> None:
+    envelope = Envelope(z_max=20.0, z_init="matched", ceiling=None)
     budgets = torch.tensor([100, 900, 90_000])
     plenty = torch.full((3,), 1e9)
     for layers, expected in (
@@ -153,7 +169,6 @@ def test_a_calibrated_start_leaves_every_layer_its_share_of_the_network_at_most(
         scope = envelope.begin(torch.ones(3, layers), torch.zeros(layers), budgets, plenty)
         rates = torch.tensor(expected).unsqueeze(1).expand(3, layers)
         torch.testing.assert_close(scope.start.exp2(), rates)
-        assert (scope.highest == 20.0).all()  # an action may go on
 
 
 def test_a_calibrated_start_is_not_above_the_ceiling() -> None:

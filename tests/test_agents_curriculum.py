@@ -11,7 +11,7 @@ from lr_env.randomness import IsolatedTorchRandomness
 from lr_env.tasks.family import build_network
 
 
-@pytest.mark.parametrize("start", ["calibrated", "cautious"])
+@pytest.mark.parametrize("start", ["matched", "calibrated", "cautious"])
 def test_the_narrow_envelope_moves_as_the_card_of_the_wide_one_says(start: str) -> None:
     wide, narrow = (envelope(TrainConfig(start=start), narrow) for narrow in (False, True))
     assert wide.around(narrow.z_max, narrow.z_init) == narrow
@@ -31,7 +31,7 @@ def test_who_learns_by_heart_sees_a_validation_loss_as_often_as_is_told() -> Non
         _, longest = plan.entry.settings.total_steps
         assert longest * plan.spec.batch_size / plan.spec.train_size > 5.0
         assert not plan.fine_tunes
-        assert plan.entry.settings.envelope.z_init == "calibrated"
+        assert plan.entry.settings.envelope.z_init == "matched"
     for plan in plans:
         told = config.by_heart_seen if learns_by_heart(plan) else config.validation_seen
         assert plan.entry.settings.validation_seen == told

@@ -150,10 +150,10 @@ def test_same_rates_where_no_action_moves_a_pretrained_layer() -> None:
 
 @pytest.mark.parametrize("discrete", [False, True])
 @pytest.mark.parametrize("mode", ["incremental", "residual"])
-@pytest.mark.parametrize("z_init", ["zero", "cautious", "calibrated"])
+@pytest.mark.parametrize("z_init", ["zero", "cautious", "calibrated", "matched"])
 def test_same_rates_for_every_kind_of_policy(discrete: bool, mode: str, z_init: str) -> None:
     envelope = Envelope(8.0, mode, 0.5, z_init, ceiling=None)
-    if z_init == "calibrated":
+    if z_init in ("calibrated", "matched"):
         envelope = replace(envelope, schedule="linear", reach=1.0, leak=0.2, shared=True)
     policy = make_policy(discrete=discrete, seed=5, envelope=envelope)
     rates, env = run_env(policy)

@@ -17,7 +17,7 @@ SMALL = {"task": "toy", "num_decisions": 6, "steps_per_action": 2}
 
 
 @pytest.mark.parametrize("env_id", ENV_IDS)
-@pytest.mark.parametrize("z_init", ["zero", "cautious", "calibrated"])
+@pytest.mark.parametrize("z_init", ["zero", "cautious", "calibrated", "matched"])
 def test_checkers_find_nothing_but_the_two_dimensional_observation(
     env_id: str, z_init: str
 ) -> None:

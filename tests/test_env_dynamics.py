@@ -80,7 +80,7 @@ def test_zero_actions_are_plain_training_with_normalisation(architecture: str) -
         assert torch.equal(ours, theirs)
 
 
-@pytest.mark.parametrize("z_init", ["zero", "cautious", "calibrated"])
+@pytest.mark.parametrize("z_init", ["zero", "cautious", "calibrated", "matched"])
 def test_reset_moves_no_weight_and_leaves_the_optimizer_fresh(z_init: str) -> None:
     env = make_env(z_init=z_init)
     env.reset(seed=9)
@@ -217,7 +217,7 @@ def test_a_cautious_start_changes_every_layer_by_the_same_small_share(optimizer:
         assert float(change / old.square().mean().sqrt()) == pytest.approx(expected, rel=0.05)
 
 
-@pytest.mark.parametrize("z_init", ["cautious", "calibrated"])
+@pytest.mark.parametrize("z_init", ["cautious", "calibrated", "matched"])
 @pytest.mark.parametrize("optimizer", ["adam", "sgd"])
 def test_what_is_seen_and_done_from_a_start_does_not_depend_on_the_base_rate(
     z_init: str, optimizer: str

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from experiments import matched_start
-from experiments.matched_start import HERE, OFFSETS, MatchedStartConfig, Job, jobs, measure, table
+from experiments.matched_start import HERE, OFFSETS, Job, MatchedStartConfig, jobs, measure, table
 from lr_env.tasks.family import family_spec
 
 

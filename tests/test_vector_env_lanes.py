@@ -77,6 +77,9 @@ SAME: dict[str, dict[str, Any]] = {
         "leak": 0.2,
         "max_step": 1.0,
     },
+    "matched": {
+        "z_init": "matched", "envelope_schedule": "linear", "z_max": 12.0, "batch_size": 4,
+    },  # fmt: skip
     "above the base rate": {
         "z_init": "calibrated",
         "envelope_schedule": "linear",
