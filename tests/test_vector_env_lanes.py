@@ -78,8 +78,11 @@ SAME: dict[str, dict[str, Any]] = {
         "max_step": 1.0,
     },
     "matched": {
-        "z_init": "matched", "envelope_schedule": "linear", "z_max": 12.0, "batch_size": 4,
-    },  # fmt: skip
+        "z_init": "matched",
+        "envelope_schedule": "linear",
+        "z_max": 12.0,
+        "batch_size": 4,
+    },
     "above the base rate": {
         "z_init": "calibrated",
         "envelope_schedule": "linear",
