@@ -24,11 +24,14 @@ from experiments.meta_test.losses import log_losses
 from experiments.records import Record, RecordFile, digest
 from lr_env import action, files
 from lr_env.action import Envelope
+from lr_env.arguments import check_count
 from lr_env.command_line import run_command
+from lr_env.errors import UnknownNameError
 from lr_env.meta_test.trial import run_trial
 from lr_env.provenance import describe_run
 from lr_env.randomness import derive_seed
 from lr_env.stack import Stack, StackSettings
+from lr_env.stack.optimizers import STACKED_OPTIMIZERS
 from lr_env.tasks.family import FamilySpec, FamilyTask, family_spec
 
 SPECS_SEED = 987_654_321
@@ -59,6 +62,13 @@ class MatchedStartConfig:
     """Folder of the cells and the table."""
     workers: int | None = None
     """Processes, of one thread each; the number of cores if not given."""
+
+    def __post_init__(self) -> None:
+        for name in ("specs", "seeds", "workers"):
+            if getattr(self, name) is not None:
+                check_count(name, getattr(self, name))
+        if self.optimizer not in STACKED_OPTIMIZERS:
+            raise UnknownNameError("stacked optimizer", self.optimizer, STACKED_OPTIMIZERS)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values."""

@@ -2,11 +2,13 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from experiments import matched_start
 from experiments.matched_start import HERE, OFFSETS, Job, MatchedStartConfig, jobs, measure, table
+from lr_env.errors import LrEnvError
 from lr_env.tasks.family import family_spec
 
 
@@ -28,6 +30,12 @@ def test_a_start_is_left_once_and_for_all(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr("lr_env.action.MATCHED_RATE", 0.055 / 4)
     below = measure(small(), lambda done: None)["log_loss"]
     assert below[2:] == pytest.approx(here[:-2], rel=1e-4)
+
+
+@pytest.mark.parametrize("wrong", [{"specs": 0}, {"seeds": 0}, {"workers": 0}, {"optimizer": "no"}])
+def test_what_no_comparison_can_be_made_with_is_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(LrEnvError):
+        MatchedStartConfig(**wrong)
 
 
 def test_cells_are_clean_and_of_all_lengths_and_batches() -> None:
