@@ -28,9 +28,9 @@ def check_horizon(total_steps: int, steps_per_action: int) -> None:
         raise InvalidArgumentError(f"steps_per_action must be at least 1, not {steps_per_action}.")
 
 
-def samples_met(total_steps: int, steps_per_epoch: float, batch_size: int) -> float:
-    """Return how many samples a training meets, each counted once."""
-    return min(total_steps, steps_per_epoch) * batch_size
+def samples_met(total_steps: Tensor, steps_per_epoch: float, batch_size: int) -> Tensor:
+    """Return how many samples trainings of `total_steps` `[...]` meet, each counted once."""
+    return total_steps.clamp(max=steps_per_epoch) * batch_size
 
 
 def interval(step: int, steps_per_action: int, total_steps: int) -> int:

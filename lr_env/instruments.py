@@ -191,24 +191,23 @@ class Instruments:
         def row(values: list[float]) -> Tensor:
             return torch.tensor(values, dtype=self._dtype, device="cpu")
 
-        epochs = samples = float("nan")
+        total_steps = scalar(self.total_steps)
+        epochs = samples = scalar(float("nan"))
         if self.steps_per_epoch:
-            epochs = self.step / self.steps_per_epoch
-            samples = decisions.samples_met(
-                self.total_steps, self.steps_per_epoch, self._batch_size
-            )
+            epochs = scalar(self.step / self.steps_per_epoch)
+            samples = decisions.samples_met(total_steps, self.steps_per_epoch, self._batch_size)
         return Signals(
             raw=self._statistics.read(),
             loss=self._mean_loss().cpu(),
             step=scalar(self.step),
-            total_steps=scalar(self.total_steps),
-            samples=scalar(samples),
+            total_steps=total_steps,
+            samples=samples,
             interval=scalar(self.interval()),
             base_lr=row(self._rates.base()) * self._factor(),
             reference_lr=row(self._rates.reference()),
             z=self._z,
             z_max=scalar(self.envelope.z_max),
-            epochs=scalar(epochs),
+            epochs=epochs,
             validation_loss=scalar(self._validation_loss),
         )
 

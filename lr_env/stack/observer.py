@@ -59,12 +59,13 @@ class Observer:
         step = lanes.step.to(own.loss)
         interval = decisions.intervals(lanes.step, own.settings.steps_per_action, lanes.total_steps)
         epochs = step / own.steps_per_epoch
-        samples = lanes.total_steps.clamp(max=own.steps_per_epoch).to(step) * own.batch_size
+        total_steps = lanes.total_steps.to(step)
+        samples = decisions.samples_met(total_steps, own.steps_per_epoch, own.batch_size)
         unknown = torch.full_like(epochs, torch.nan)
         known = {
             "loss": own.loss,
             "step": step,
-            "total_steps": lanes.total_steps.to(step),
+            "total_steps": total_steps,
             "samples": torch.where(lanes.sees_epochs, samples, unknown),
             "interval": interval.to(step),
             "base_lr": lanes.rates(step),
