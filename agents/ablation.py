@@ -153,13 +153,9 @@ class Ablation:
 
 def score_suites(policy: FrozenPolicy, kind: str, workers: int) -> list[Tensor]:
     """Return final potentials by suite of the table `[trainings]`; `kind`: of `SCORERS`."""
-    blind = part_a()
-    shown = [
-        replace(entry, settings=replace(entry.settings, validation_seen=1.0)) for entry in blind
-    ]
     suites = (
-        (blind, PICKING_SEED),
-        (shown, PICKING_SEED),
+        (part_a(), PICKING_SEED),
+        (part_a(shown=True), PICKING_SEED),
         (held_out_suite(REPORTING_LANES), REPORTING_SEED),
     )
     own = Workers((), workers)

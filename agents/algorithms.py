@@ -72,6 +72,7 @@ def _ppo(
             "groups": groups,
             "noise_seed": noise_seed,
             "noise_memory": own.noise_memory,
+            "plateau_step": own.plateau_step,
         },
         seed=seed,
         device="cpu",

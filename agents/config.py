@@ -40,8 +40,10 @@ class PPOConfig:
     gae_lambda: float = 1.0
     """Lambda of what the critic learns; advantages are of whole trainings and do not ask it."""
     prior_coef: float = 0.3
-    """Weight of the divergence from the untrained policy, which changes nothing: what does not pay
-    is not done."""
+    """Weight of the divergence from the untrained policy: what does not pay is not done."""
+    plateau_step: float = 0.3
+    """How far the untrained policy lowers rates at every decision where a validation loss is seen
+    and had no new best for a tenth of the training (agents/plateau.py); 0: it changes nothing."""
     log_std_init: float = -1.4
     """Logarithm of the exploration noise's first standard deviation."""
     noise_memory: float = 0.9
@@ -218,6 +220,10 @@ class TrainConfig:
             raise InvalidArgumentError(f"clip_range must be above zero, not {self.ppo.clip_range}.")
         if not 0.0 <= self.ppo.prior_coef < math.inf:
             raise InvalidArgumentError(f"prior_coef must be at least 0, not {self.ppo.prior_coef}.")
+        if not 0.0 <= self.ppo.plateau_step <= 1.0:
+            raise InvalidArgumentError(
+                f"plateau_step must be in [0, 1], not {self.ppo.plateau_step}."
+            )
         if self.gamma is not None and not 0.0 < self.gamma <= 1.0:
             raise InvalidArgumentError(f"gamma must be in (0, 1], not {self.gamma}.")
         if self.seed < 0:

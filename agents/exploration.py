@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from typing import Any
 
@@ -14,6 +15,7 @@ from stable_baselines3.common.type_aliases import PyTorchObs
 from torch import Tensor, nn
 from torch.distributions import Normal, kl_divergence
 
+from agents import plateau
 from lr_env.action import DISCRETE_ACTIONS
 
 HEAD_START = 1e-3
@@ -23,7 +25,8 @@ HEAD_START = 1e-3
 class SharedNoisePolicy(ActorCriticPolicy):
     """SB3's actor-critic with one random number for each group of slots, which outlasts a decision.
 
-    The head starts at zero, so that the untrained policy changes nothing. White noise of so small
+    The untrained policy changes nothing but where a validation loss has stopped falling
+    (agents/plateau.py), by `plateau_step` at a time. White noise of so small
     a deviation averages out before a loss shows what it did; with a memory it tries out a higher
     or a lower rate for a while (coloured noise, Eberhard et al. 2023; Hollenstein et al. 2024).
     Each decision's own distribution is the policy's.
@@ -31,15 +34,17 @@ class SharedNoisePolicy(ActorCriticPolicy):
 
     def __init__(
         self, *args: Any, groups: NDArray[np.int64], noise_seed: int, noise_memory: float,
-        **kwargs: Any,
+        plateau_step: float = 0.0, **kwargs: Any,
     ) -> None:  # fmt: skip
         super().__init__(*args, **kwargs)
         self.noise_memory = noise_memory
         self._prior_deviation = self.log_std.detach().exp()
         self.set_groups(groups)
         self.noise = torch.Generator().manual_seed(noise_seed)
-        for parameter in self.action_net.parameters():
-            nn.init.zeros_(parameter)
+        actor = nn.Sequential(self.mlp_extractor.policy_net, self.action_net)
+        plateau.begin(actor, plateau_step)
+        # In a tuple: it is neither trained nor kept in checkpoints, which begin it anew.
+        self._untrained = (copy.deepcopy(actor).requires_grad_(False),)
 
     def set_groups(self, groups: NDArray[np.int64]) -> None:
         """Say which slots explore together: equal numbers, equal random numbers.
@@ -67,11 +72,11 @@ class SharedNoisePolicy(ActorCriticPolicy):
         That is minus the divergence from the untrained policy, so that SB3's entropy bonus holds
         the agent to it (KL-regularised reinforcement learning, Galashov et al. 2019, eq. 1).
         """
-        latent_actor, latent_critic = self.mlp_extractor(self.extract_features(obs))
+        seen = self.extract_features(obs)
+        latent_actor, latent_critic = self.mlp_extractor(seen)
         distribution = self._get_action_dist_from_latent(latent_actor)
-        mean = distribution.mode()
-        own = Normal(mean, self.log_std.exp())
-        prior = Normal(torch.zeros_like(mean), self._prior_deviation)
+        own = Normal(distribution.mode(), self.log_std.exp())
+        prior = Normal(self._untrained[0](seen), self._prior_deviation)
         log_probabilities = distribution.log_prob(actions)
         return self.value_net(latent_critic), log_probabilities, -kl_divergence(own, prior).sum(-1)
 

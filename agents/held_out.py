@@ -19,16 +19,17 @@ REPORTING_LANES = 24
 class HeldOut:
     """Scores on trainings that no agent is trained on.
 
-    Checkpoints are picked on part A of the meta-test suite, outside the family, and reported on
-    unseen architectures of the family. Part B of the suite is left to the meta-test.
+    Checkpoints are picked on part A of the meta-test suite, outside the family, with and without
+    a validation loss in sight, and reported on unseen architectures of the family. Part B of the
+    suite is left to the meta-test.
     """
 
     def __init__(self, workers: Workers) -> None:
         self._workers = workers
-        self._picking = part_a()
+        self._picking = [*part_a(), *part_a(shown=True)]
 
     def mean(self, policy: FrozenPolicy) -> float:
-        """Return the mean final potential over part A's entries, to pick checkpoints by."""
+        """Return the mean final potential over part A, both ways, to pick checkpoints by."""
         own = self._workers.score("policy", policy, self._picking, PICKING_SEED)
         return sum(float(lanes.mean()) for lanes in own) / len(own)
 

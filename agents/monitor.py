@@ -64,6 +64,7 @@ class Monitor(BaseCallback):
             "averaged": -1,
             "renewed": 0,
             "scored": -1,
+            "untrained": None,
             "best": None,
             "seconds": 0.0,
         }
@@ -213,14 +214,19 @@ class Monitor(BaseCallback):
         mean = self._held_out.mean(policy)
         self.memory["scored"] = rollouts
         best = self.memory["best"]
-        if best is None or mean > best:
+        if self.model.num_timesteps == 0:
+            # What learning begins from is a rival of its policies, and none of them.
+            self.memory["untrained"] = mean
+        elif best is None or mean > best:
             self.memory["best"] = mean
             save_best(policy, self._folder, mean)
         self._scoring_seconds = time.monotonic() - started
         self._picture(policy)
         self.log_score(mean)
         if self._bar is not None:
-            self._progress.update(self._bar, score=f"{mean:.3f} (best {self.memory['best']:.3f})")
+            self._progress.update(
+                self._bar, score=f"{mean:.3f} (best {_figure(self.memory['best'])})"
+            )
         self._console.print(
             f"{self.model.num_timesteps:>10,} slot decisions, {self.elapsed:5.0f} s: "
             f"return {_figure(self._mean_return())}, held-out {mean:.3f}"

@@ -94,10 +94,11 @@ def train(given: TrainConfig, report: bool = True) -> FrozenPolicy:
         if report:
             policy = _report(policy, folder, held_out, console)
         console.print(f"Best policy: {folder.best}\nLast policy: {folder.final}", soft_wrap=True)
-        if policy.card["trained"]["slot_decisions"] == 0:
+        untrained = monitor.memory["untrained"]
+        if untrained is not None and policy.card["picking_score"] <= untrained:
             console.print(
-                "The best policy is the untrained one: on the trainings that pick, zero actions "
-                "scored higher than all that was learned."
+                "On the trainings that pick, nothing that was learned scored above the untrained "
+                f"policy ({untrained:.3f})."
             )
         return policy
     finally:

@@ -146,10 +146,10 @@ def test_scores_of_a_policy_on_every_suite(monkeypatch: pytest.MonkeyPatch) -> N
     settings = StackSettings(base_lr=(1e-4, 1e-2), total_steps=20)
     entries = [Entry(name, ToyTask, settings, 2) for name in ("one", "two")]
     monkeypatch.setattr(ablation, "held_out_suite", lambda lanes: entries)
-    monkeypatch.setattr(ablation, "part_a", lambda: entries[:1])
+    monkeypatch.setattr(ablation, "part_a", lambda shown=False: entries[: 2 if shown else 1])
     policy = _policy(TrainConfig(), 0.5)
     own = score_suites(policy, "policy", 1)
-    assert [len(potentials) for potentials in own] == [2, 2, 4]
+    assert [len(potentials) for potentials in own] == [2, 4, 4]
     assert not torch.equal(own[0], score_suites(policy, "start", 1)[0])
 
 

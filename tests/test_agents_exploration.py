@@ -6,9 +6,13 @@ import pytest
 import torch
 from gymnasium import spaces
 
+from agents import plateau
 from agents.exploration import SharedNoisePolicy, SlotDQN
 from agents.slots import noise_groups
 from lr_env.action import DISCRETE_ACTIONS
+from lr_env.errors import InvalidArgumentError
+from lr_env.observation import FEATURES
+from lr_env.randomness import torch_generator
 
 
 def test_half_of_the_trainings_share_one_number_among_their_layers() -> None:
@@ -66,6 +70,32 @@ def test_what_stands_for_entropy_is_the_distance_from_doing_nothing() -> None:
     assert log_probabilities.tolist() == pytest.approx(
         [-0.5 * np.log(2 * np.pi) + 0.5 - 0.3**2 / (2 * np.exp(-1.0))] * 2, rel=1e-5
     )
+
+
+def test_untrained_agent_lowers_rates_where_the_validation_loss_has_stopped_falling() -> None:
+    """After a tenth of the training without a new best; without a validation loss never."""
+    policy = SharedNoisePolicy(
+        spaces.Box(-5, 5, (len(FEATURES),)), spaces.Box(-1, 1, (1,)), lambda _: 1e-3,
+        groups=np.arange(6), noise_seed=1, noise_memory=0.0, plateau_step=0.3,
+        net_arch=[16, 8, 8], activation_fn=torch.nn.Tanh,
+    )  # fmt: skip
+    rows = 4.0 * torch.rand(6, len(FEATURES), generator=torch_generator(0, "rows")) - 2.0
+    rows[:, FEATURES.index("validation_age")] = torch.tensor([0.0, 0.2, 0.5, 0.8, 2.0, 4.5])
+    with torch.no_grad():
+        actions = policy(rows, deterministic=True)[0].flatten()
+        policy.action_net.bias.add_(0.1)
+        distance = policy.evaluate_actions(rows, torch.zeros(6, 1))[2]
+    assert actions.tolist() == pytest.approx([0.0, 0.0, -0.15, -0.3, -0.3, -0.3], abs=2e-3)
+    assert distance is not None
+    # From the rule and not from doing nothing: the same everywhere.
+    assert distance.tolist() == pytest.approx([-(0.1**2) / 2] * 6, rel=1e-4)
+
+
+def test_a_policy_without_hidden_layers_cannot_begin_with_the_rule() -> None:
+    network = torch.nn.Sequential(torch.nn.Linear(len(FEATURES), 1))
+    plateau.begin(network, 0.0)
+    with pytest.raises(InvalidArgumentError, match="hidden layer"):
+        plateau.begin(network, 0.3)
 
 
 class Slots(gym.Env[np.ndarray, int]):

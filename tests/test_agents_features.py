@@ -32,7 +32,7 @@ def test_without_its_own_features_all_layers_act_as_one(tmp_path: Path) -> None:
         action_mode="residual",
     )  # type: ignore[arg-type]
     train(config)
-    # The last and not the best, which after so few steps may be the untrained one.
+    # The last and not the best, which may have learned less.
     (last,) = tmp_path.glob("*/policies/final")
     policy = FrozenPolicy.load(last)
     assert policy.envelope.mode == "residual"

@@ -62,7 +62,7 @@ def _quick_scores(monkeypatch: pytest.MonkeyPatch) -> None:
     settings = StackSettings(base_lr=(1e-4, 1e-2), total_steps=20)
     entry = Entry("toy", ToyTask, settings, 2)
     monkeypatch.setattr(held_out, "held_out_suite", lambda lanes=2: [entry])
-    monkeypatch.setattr(held_out, "part_a", lambda: [entry])
+    monkeypatch.setattr(held_out, "part_a", lambda shown=False: [entry])
     monkeypatch.setattr(monitor, "rate_trajectories", lambda policy: Figure())
 
 
@@ -71,10 +71,10 @@ def test_an_agent_that_is_held_to_doing_nothing_does_less(tmp_path: Path) -> Non
     rows = 4.0 * torch.rand(64, len(FEATURES), generator=torch_generator(0, "rows")) - 2.0
 
     def actions(prior: float) -> float:
-        own = PPOConfig(n_steps=8, minibatches=2, n_epochs=10, prior_coef=prior)
+        own = PPOConfig(8, minibatches=2, n_epochs=10, prior_coef=prior, plateau_step=0.0)
         config = _config(tmp_path / str(prior), steps=1000, ppo=own, learning_rate=3e-3)
         train(config, report=False)
-        # The last: picked by its score, it may be the untrained one.
+        # The last, and not the one that was picked by its score, which may have learned less.
         last = FrozenPolicy.load(_only_run(config.out) / "policies" / "final")
         return float(last.act(rows).square().mean().sqrt())
 
@@ -120,7 +120,8 @@ def test_a_run_can_be_watched(algo: str, tmp_path: Path) -> None:
     assert scores[0].step == 0
     assert len(scores) >= 3
     best = FrozenPolicy.load(run / "policies" / "best").card
-    assert max(score.value for score in scores) == pytest.approx(best["picking_score"])
+    learned = [score.value for score in scores if score.step > 0]
+    assert max(learned) == pytest.approx(best["picking_score"])
     final = FrozenPolicy.load(run / "policies" / "final").card
     assert scores[-1].step == final["trained"]["slot_decisions"] >= 600
     assert watched.Images("held_out/learning_rates")
@@ -284,5 +285,7 @@ def test_a_run_that_learned_nothing_of_use_says_so(
     scores = iter([1.0, 0.5])
     monkeypatch.setattr(held_out.HeldOut, "mean", lambda self, policy: next(scores))
     policy = train(_config(tmp_path, steps=200), report=False)
-    assert policy.card["trained"]["slot_decisions"] == 0
-    assert "The best policy is the untrained one" in capsys.readouterr().out
+    assert policy.card["trained"]["slot_decisions"] >= 200
+    assert policy.card["picking_score"] == 0.5
+    said = " ".join(capsys.readouterr().out.split())
+    assert "nothing that was learned scored above the untrained policy (1.000)." in said

@@ -1,10 +1,12 @@
 """The meta-test's suite: outside the family, its parts disjoint, its page true."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from torch import Tensor
 
 from agents.curriculum import DECISIONS
 from lr_env.errors import UnknownNameError
@@ -12,8 +14,10 @@ from lr_env.meta_test import RATES, SUITE_VERSION, MetaTestTask, part_a, part_b
 from lr_env.meta_test.models import HalvingMaximum, build_network
 from lr_env.meta_test.spec import MetaTestSpec
 from lr_env.meta_test.suite import PART_A, PART_B, MetaTestEntry
+from lr_env.observation import FEATURES
 from lr_env.randomness import IsolatedTorchRandomness
 from lr_env.scoring import score_schedule
+from lr_env.stack import Stack
 from lr_env.tasks.family import family_specs
 from lr_env.tasks.family.data import GENERATORS
 from lr_env.tasks.family.models import UnfoldedConv2d
@@ -142,6 +146,20 @@ def test_part_a_scores_policies_as_meta_training_does() -> None:
     assert len(potentials) == entries[0].lanes == 12
     assert low == pytest.approx(0.0, abs=0.05)  # nothing is learned from a rate of 1e-5
     assert high != low
+
+
+def test_part_a_is_the_same_trainings_with_a_validation_loss_and_without() -> None:
+    def first(shown: bool) -> Tensor:
+        (entry,) = (own for own in part_a(shown) if own.name == "a-noisy-labels")
+        stack = Stack(entry.task, entry.lanes, replace(entry.settings, total_steps=20))
+        stack.reset(3)
+        return stack.step(torch.zeros(entry.lanes, len(stack.layers))).observation[:, 0]
+
+    hidden, seen = first(False), first(True)
+    about = torch.tensor([name.startswith("validation_") for name in FEATURES])
+    assert torch.equal(hidden[:, ~about], seen[:, ~about])
+    assert not hidden[:, about].any()
+    assert seen[:, FEATURES.index("validation_seen")].eq(1.0).all()
 
 
 def test_unknown_entries_are_one_sentence() -> None:

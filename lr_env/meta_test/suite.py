@@ -80,17 +80,20 @@ class MetaTestEntry:
         return [derive_seed(turn, "meta-test", self.name, use) % 2**31 for turn in range(count)]
 
 
-def part_a() -> list[Entry]:
+def part_a(shown: bool = False) -> list[Entry]:
     """Return the entries that checkpoints are picked on, as `lr_env.scoring` takes them.
 
-    The lanes of an entry start from `PART_A_RATES`, each rate `PART_A_SEEDS` times.
+    The lanes of an entry start from `PART_A_RATES`, each rate `PART_A_SEEDS` times. They are the
+    same trainings whether they are `shown` their validation losses or not.
     """
     rates = PART_A_RATES * PART_A_SEEDS
     return [
         Entry(
             name=f"a-{entry.name}",
             task=partial(MetaTestTask, entry.spec),
-            settings=replace(entry.settings(), lane_rates=rates),
+            settings=replace(
+                entry.settings(), lane_rates=rates, validation_seen=1.0 if shown else 0.0
+            ),
             lanes=len(rates),
         )
         for entry in PART_A
