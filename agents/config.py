@@ -105,8 +105,9 @@ class TrainConfig:
     """Architectures trained on at once."""
     renew_every: int = 1
     """Rollouts of PPO after which some of them give way to others of their kind; 0: never."""
-    renewed: int = 1
-    """How many give way at a time."""
+    renewed: int = 10
+    """How many give way at a time, all at most: what a stack's trainings ask for differs so much
+    from one to the next that few of them teach little of others (docs/LOG.md)."""
     slots: int = 90
     """Layers of each architecture that are trained at once, a third as many of convolutional
     ones; so many trainings as make them up, a multiple of the twins."""

@@ -41,8 +41,9 @@ class Renewal:
         every = self._config.renew_every
         if not isinstance(self._model, PPO) or not every or not rollouts or rollouts % every:
             return
-        first = (rollouts // every - 1) * self._config.renewed
-        for turn in range(first, first + self._config.renewed):
+        count = min(self._config.renewed, self._config.stacks)
+        first = (rollouts // every - 1) * count
+        for turn in range(first, first + count):
             cycle, index = divmod(turn, self._config.stacks)
             fine_tunes = plan_stack(self._config, index).fine_tunes
             if not fine_tunes or (cycle + index) % FINE_TUNING_EVERY == 0:

@@ -33,6 +33,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "actions on pretrained layers": {"pretrained_reach": 3.0},
     "no ceiling": {"ceiling": 0.0},
     "the last weights": {"averaging": 0.0},
+    "one stack in ten new at a time": {"renewed": 1},
     "no twins": {"twins": 1},
     "white noise": {"ppo": PPOConfig(noise_memory=0.0)},
     "no pull towards the untrained policy": {"ppo": PPOConfig(prior_coef=0.0)},

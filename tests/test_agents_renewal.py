@@ -129,10 +129,10 @@ def test_the_agent_fits_the_new_mix(env: SlotVecEnv) -> None:
         model.learn(4 * env.num_envs, reset_num_timesteps=rollouts == 1)
         assert len(model.rollout_buffer.observations) == 4 * env.num_envs
         assert np.array_equal(model.rollout_buffer.stacks, env.stacks)
-    assert renewal.generations == [2, 1]
+    assert renewal.generations == [3, 3]
 
 
-@pytest.mark.parametrize(("renewed", "given_way"), [(1, [1, 1]), (2, [2, 2])])
+@pytest.mark.parametrize(("renewed", "given_way"), [(1, [1, 1]), (2, [2, 2]), (10, [2, 2])])
 def test_as_many_stacks_give_way_as_were_asked_for(
     env: SlotVecEnv, renewed: int, given_way: list[int]
 ) -> None:
