@@ -25,11 +25,11 @@ HEAD_START = 1e-3
 class SharedNoisePolicy(ActorCriticPolicy):
     """SB3's actor-critic with one random number for each group of slots, which outlasts a decision.
 
-    The untrained policy changes nothing but where a validation loss has stopped falling
-    (agents/plateau.py), by `plateau_step` at a time. White noise of so small
-    a deviation averages out before a loss shows what it did; with a memory it tries out a higher
-    or a lower rate for a while (coloured noise, Eberhard et al. 2023; Hollenstein et al. 2024).
-    Each decision's own distribution is the policy's.
+    The untrained policy changes nothing, but where a validation loss has stopped falling it lowers
+    rates by `plateau_step` (agents/plateau.py). White noise of so small a deviation averages out
+    before a loss shows what it did; with a memory it tries out a higher or a lower rate for a while
+    (coloured noise, Eberhard et al. 2023; Hollenstein et al. 2024). Each decision's own
+    distribution is the policy's.
     """
 
     def __init__(

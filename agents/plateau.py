@@ -34,12 +34,19 @@ def begin(actor: nn.Sequential, step: float) -> None:
         return
     if not hidden:
         raise InvalidArgumentError("A plateau_step above 0 needs a policy with a hidden layer.")
-    age, level = SHARPNESS * PATIENCE, 1.0
-    for depth, layer in enumerate(hidden):
-        layer.weight[0] = 0.0
-        layer.weight[0, 0 if depth else AGE] = 1.0 if depth else SHARPNESS
-        layer.bias[0] = 0.0 if depth else -age
-        level = math.tanh(level if depth else age)
+    first, *others = hidden
+    _listen(first, AGE, SHARPNESS, -SHARPNESS * PATIENCE)
+    level = math.tanh(SHARPNESS * PATIENCE)
+    for layer in others:
+        _listen(layer, 0, 1.0, 0.0)
+        level = math.tanh(level)
     # The unit is -level where the loss falls and level where it has stopped.
     head.weight[0, 0] = -0.5 * step / level
     head.bias[0] = -0.5 * step
+
+
+def _listen(layer: nn.Linear, source: int, weight: float, bias: float) -> None:
+    """Make the layer's first unit read nothing but `source`."""
+    layer.weight[0] = 0.0
+    layer.weight[0, source] = weight
+    layer.bias[0] = bias
