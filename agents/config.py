@@ -124,8 +124,9 @@ class TrainConfig:
     """Share of trainings that observe their validation loss."""
     averaging: float = 0.8
     """Share of the averaged weights that an update of the agent keeps; 0: the last weights."""
-    features_off: tuple[str, ...] = ()
-    """Feature groups that the agent does not see (agents/features.py), for ablations."""
+    features_off: tuple[str, ...] = ("length",)
+    """Feature groups that the agent does not see (agents/features.py): the start is matched to how
+    long a training is, and those of users are longer than any that an agent learns from."""
     action_mode: str = "incremental"
     """What actions do: incremental (a step) or residual (a place in the envelope)."""
     start: str = "matched"

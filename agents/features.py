@@ -21,6 +21,7 @@ FEATURE_GROUPS: dict[str, tuple[str, ...]] = {
     "pretrained": ("pretrained",),
     "loss": ("loss_from_start", "loss_from_best", "loss_trend", "loss_noise"),
     "time": ("progress", "pace", "horizon"),
+    "length": ("pace", "horizon"),
     "epochs": ("epochs", "epochs_seen"),
     "validation": (
         "validation_from_start",
@@ -29,7 +30,8 @@ FEATURE_GROUPS: dict[str, tuple[str, ...]] = {
         "validation_seen",
     ),
 }
-"""Without `layer`, whatever is a layer's own, all layers see the same and act as one."""
+"""Without `layer`, whatever is a layer's own, all layers see the same and act as one; `length` is
+what of `time` does not move."""
 
 
 def check_groups(names: Sequence[str]) -> None:

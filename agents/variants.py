@@ -8,13 +8,14 @@ from agents.config import PPOConfig, TrainConfig
 from agents.features import FEATURE_GROUPS
 
 REFERENCE = "reference"
+OFF = TrainConfig().features_off
 DECLARED = "every layer's own action"
 """The test declared in advance (docs/meta-training.md): this one against the reference."""
 VARIANTS: dict[str, dict[str, Any]] = {
     REFERENCE: {},
     DECLARED: {"shared_action": False},
     "one action for all layers, that sees no layer": {
-        "features_off": ("layer",), "shared_noise": 1.0,
+        "features_off": (*OFF, "layer"), "shared_noise": 1.0,
     },
     "residual actions": {"action_mode": "residual"},
     "potential-based reward": {"reward": "potential"},
@@ -24,10 +25,11 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "no rehearsal": {"rehearsal": False},
     "what is memorised shows its validation loss": {"by_heart_seen": 1.0},
     **{
-        f"without {group}": {"features_off": (group,)}
+        f"without {group}": {"features_off": (*OFF, group)}
         for group in FEATURE_GROUPS
-        if group != "layer"
+        if group not in (*OFF, "layer")
     },
+    "the length of trainings in sight": {"features_off": ()},
     "a start for the budget alone": {"start": "calibrated"},
     "cautious start, without its schedule, reach and leak": {"start": "cautious"},
     "actions on pretrained layers": {"pretrained_reach": 3.0},
