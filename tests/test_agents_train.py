@@ -17,6 +17,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from agents import curriculum, held_out, monitor
 from agents.config import DQNConfig, PPOConfig, TrainConfig
+from agents.features import seen_features
 from agents.train import main, train
 from lr_env.errors import InvalidArgumentError, LrEnvError
 from lr_env.observation import FEATURES
@@ -143,7 +144,8 @@ def test_a_short_run_exports_what_it_learned(tmp_path: Path) -> None:
         patch.setattr("agents.train.Monitor", Keeping)
         train(config)
     exported = _weights(_only_run(tmp_path))
-    assert torch.equal(exported["0.weight"], last[0]["q_net.q_net.0.weight"])
+    seen = seen_features(config.features_off)
+    assert torch.equal(exported["0.weight"], last[0]["q_net.q_net.0.weight"] * seen)
 
 
 @pytest.mark.usefixtures("inline")
