@@ -115,7 +115,7 @@ class TrainConfig:
     """Trainings of each instance that the agent is judged against each other on; 1: none."""
     branches: int = 0
     """Turns at stacks of trainings that part under constant actions, from whose ends PPO's actor is
-    begun, 120 in ten minutes whatever `minutes` says; 0: none, docs/LOG.md has why."""
+    begun, 120 in a quarter of an hour whatever `minutes` says; 0: none, docs/LOG.md has why."""
     branch_instances: int = 8
     """Instances in each of them."""
     shared_noise: float = 0.5
