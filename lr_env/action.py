@@ -36,6 +36,10 @@ LONG, LEAST_LIMIT = 450.0, 0.02
 over updates to the power of the second, at most 1 / L in L layers. In trainings of more than `LONG`
 updates that limit falls with their number, to `LEAST_LIMIT`."""
 
+BATCH_NORMALISED_LIMIT = 0.08
+"""What an update may change of a layer at a matched start of a network with BatchNorm, at least,
+whatever its depth and length: such weights have no scale that errors grow by."""
+
 USUAL_SAMPLES, USUAL_GROWTH = 110.0, 0.4
 """Samples of a training of so many updates, where nothing is known of its data: the first times
 the number of updates to the power of the second."""
@@ -101,7 +105,8 @@ class Envelope:
             where one update changes the layer's weights by 0.0003 of their size (`cautious`), or
             by 40 / total_steps of it, at least 0.01 and at most 1 / L (`calibrated`), or by
             0.055 * (samples / total_steps)^(2/3), at most 1 / L and in long trainings less
-            (`matched`: p passes of batches of B have B / p samples for an update). Of pretrained
+            (`matched`: p passes of batches of B have B / p samples for an update); there the limit
+            of networks with BatchNorm that nothing is pretrained of is 0.08 at least. Of pretrained
             layers both change as much as under a ceiling of 1.
         ceiling: that many times these limits; None for none.
         schedule: name of the envelope's own schedule, a factor on the base schedule.
@@ -184,28 +189,34 @@ class Envelope:
         return SCHEDULES[self.schedule](step, total_steps)
 
     def begin(
-        self, relative_rate: Tensor, pretrained: Tensor, total_steps: Tensor, samples: Tensor
+        self,
+        relative_rate: Tensor,
+        pretrained: Tensor,
+        batch_normalised: Tensor,
+        total_steps: Tensor,
+        samples: Tensor,
     ) -> Scope:
         """Return where layers start and how far actions reach, all `[..., L]`.
 
         `relative_rate` is that at z = 0 `[..., L]`, 0 where it is not known: such a layer is held
-        at the lowest start of the others (at 0 where there are none). `pretrained` is 1 or 0
-        for each layer `[L]`, `total_steps` the budget `[...]`, `samples` how many training samples
-        it meets, each counted once `[...]`, NaN where unknown.
+        at the lowest start of the others (at 0 where there are none). `pretrained` and
+        `batch_normalised` are 1 or 0 for each layer `[L]`, `total_steps` the budget `[...]`,
+        `samples` how many training samples it meets, each counted once `[...]`, NaN where unknown.
         """
-        limits = self._limits(relative_rate, pretrained)
+        free = batch_normalised.bool() & ~pretrained.bool().any()
+        if self.z_init != "matched":
+            free = torch.zeros_like(free)
+        limits = self._limits(relative_rate, pretrained, free)
         if self.z_init == "cautious":
             wanted = torch.full_like(relative_rate, CAUTIOUS_RELATIVE_RATE)
         else:
-            layers = relative_rate.shape[-1]
             if self.z_init == "matched":
-                spread = _matched_rate(total_steps, samples, layers)
+                spread = _matched_rate(total_steps, samples, free)
             else:
-                spread = (CALIBRATED_TRAVEL / total_steps).clamp(min=CALIBRATED_LEAST)
-            spread = spread.clamp(max=1.0 / layers).to(relative_rate)
-            spread = spread.unsqueeze(-1).expand_as(relative_rate)
-            pretrained_limit = _pretrained_limit(layers)
-            wanted = torch.where(pretrained > 0, pretrained_limit, spread)
+                spread = (CALIBRATED_TRAVEL / total_steps).clamp(min=CALIBRATED_LEAST).unsqueeze(-1)
+            spread = spread.minimum(_own_limit(free)).to(relative_rate)
+            pretrained_limit = _pretrained_limit(relative_rate.shape[-1])
+            wanted = torch.where(pretrained > 0, pretrained_limit, spread.expand_as(relative_rate))
         known = relative_rate > 0
         start = self._scale_for(wanted.minimum(limits), relative_rate)
         if self.z_init == "zero":
@@ -224,12 +235,11 @@ class Envelope:
         own = others if self.pretrained_reach is None else self.pretrained_reach
         return torch.where(pretrained > 0, own, others)
 
-    def _limits(self, relative_rate: Tensor, pretrained: Tensor) -> Tensor:
+    def _limits(self, relative_rate: Tensor, pretrained: Tensor, free: Tensor) -> Tensor:
         """Return how much of each layer an update may change `[..., L]`."""
         if self.ceiling is None:
             return torch.full_like(relative_rate, math.inf)
-        layers = relative_rate.shape[-1]
-        own = torch.where(pretrained > 0, _pretrained_limit(layers), 1.0 / layers)
+        own = torch.where(pretrained > 0, _pretrained_limit(len(free)), _own_limit(free))
         return (self.ceiling * own).to(relative_rate).expand_as(relative_rate)
 
     def _scale_for(self, wanted: Tensor, relative_rate: Tensor) -> Tensor:
@@ -244,12 +254,19 @@ def _mean_of_movable(action: Tensor, scope: Scope) -> Tensor:
     return ((action * movable).sum(-1, keepdim=True) / count).expand_as(action)
 
 
-def _matched_rate(total_steps: Tensor, samples: Tensor, layers: int) -> Tensor:
-    """Return the relative change of weights that an update is to begin with `[...]`."""
+def _matched_rate(total_steps: Tensor, samples: Tensor, free: Tensor) -> Tensor:
+    """Return the relative change of weights that an update is to begin with `[..., L]`."""
     usual = USUAL_SAMPLES * total_steps**USUAL_GROWTH
     for_each = torch.where(samples.isnan(), usual, samples) / total_steps
-    limit = (LONG / (layers * total_steps)).clamp(min=LEAST_LIMIT)
-    return (MATCHED_RATE * for_each**MATCHED_POWER).minimum(limit)
+    fallen = (LONG / (len(free) * total_steps)).clamp(min=LEAST_LIMIT).unsqueeze(-1)
+    limit = torch.where(free, BATCH_NORMALISED_LIMIT, fallen).maximum(fallen)
+    return (MATCHED_RATE * for_each**MATCHED_POWER).unsqueeze(-1).minimum(limit)
+
+
+def _own_limit(free: Tensor) -> Tensor:
+    """Return how much an update may change of layers that are not pretrained `[L]`."""
+    share = 1.0 / len(free)
+    return torch.where(free, max(share, BATCH_NORMALISED_LIMIT), share)
 
 
 def _pretrained_limit(layers: int) -> float:

@@ -35,6 +35,7 @@ class Layer:
         size: number of scalars.
         fan_in: inputs of one unit; 1 for anything but matrices and embeddings.
         pretrained: whether it starts from pretrained weights.
+        batch_normalised: whether its network has a BatchNorm.
         depth: place in the network, 0 (first) to 1 (last).
     """
 
@@ -44,6 +45,7 @@ class Layer:
     size: int
     fan_in: int
     pretrained: bool
+    batch_normalised: bool
     depth: float
 
 
@@ -68,6 +70,8 @@ def group_layers(
             owned.setdefault(name.rpartition(".")[0], {})[name] = parameter
     if not owned:
         raise ModelError(NOTHING_TO_TRAIN)
+    # By name here too: model libraries bring classes of their own.
+    batch_normalised = any("batchnorm" in type(own).__name__.lower() for own in model.modules())
     span = max(1, len(owned) - 1)
     root = "(root)" if "model" in owned else "model"
     return tuple(
@@ -78,6 +82,7 @@ def group_layers(
             size=sum(parameter.numel() for parameter in parameters.values()),
             fan_in=max(_fan_in(parameter) for parameter in parameters.values()),
             pretrained=all(is_pretrained(name) for name in parameters),
+            batch_normalised=batch_normalised,
             depth=index / span,
         )
         for index, (owner, parameters) in enumerate(owned.items())
@@ -106,7 +111,7 @@ class LayerTable:
         weight_floor: smallest root mean square of the weights that a relative rate is
             measured against `[L]`: 0.1 / sqrt(fan_in), so that zero-initialised layers have one.
         kind: one-hot kinds `[L, 4]`.
-        pretrained: 0 or 1 `[L]`.
+        pretrained, batch_normalised: 0 or 1 `[L]`.
         depth: 0 to 1 `[L]`.
     """
 
@@ -114,6 +119,7 @@ class LayerTable:
     weight_floor: Tensor
     kind: Tensor
     pretrained: Tensor
+    batch_normalised: Tensor
     depth: Tensor
 
     @classmethod
@@ -131,5 +137,6 @@ class LayerTable:
             weight_floor=column(0.1 / layer.fan_in**0.5 for layer in layers),
             kind=nn.functional.one_hot(kinds, len(LayerKind)).to(dtype),
             pretrained=column(float(layer.pretrained) for layer in layers),
+            batch_normalised=column(float(layer.batch_normalised) for layer in layers),
             depth=column(layer.depth for layer in layers),
         )

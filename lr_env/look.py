@@ -46,7 +46,9 @@ def look(
     begins = (memory.direction.isfinite() & ~knew) | (signals.step == 0).unsqueeze(-1)
     if _any(begins):
         nominal = relative_rates(signals.raw, memory.direction, signals.reference_lr, table)
-        fresh = envelope.begin(nominal, table.pretrained, signals.total_steps, signals.samples)
+        fresh = envelope.begin(
+            nominal, table.pretrained, table.batch_normalised, signals.total_steps, signals.samples
+        )
         scope = fresh.where(begins, scope)
         signals = replace(signals, z=torch.where(begins, fresh.start, signals.z))
     return Sight(memory, scope, signals.z, features(memory, signals, scope.start, table))

@@ -20,6 +20,19 @@ BUDGET = torch.tensor(100)
 SAMPLES = torch.tensor(3200.0)
 
 
+def begin(
+    envelope: Envelope,
+    rates: torch.Tensor,
+    pretrained: torch.Tensor,
+    budget: torch.Tensor,
+    samples: torch.Tensor,
+    batch_normalised: torch.Tensor | None = None,
+) -> Scope:
+    if batch_normalised is None:
+        batch_normalised = torch.zeros_like(pretrained)
+    return envelope.begin(rates, pretrained, batch_normalised, budget, samples)
+
+
 def walls(layers: int, z_max: float) -> Scope:
     return Scope.unknown(torch.zeros(layers), z_max)
 
@@ -52,7 +65,7 @@ def test_actions_beyond_one_count_as_one(mode: str) -> None:
 def test_layers_are_not_raised_above_their_ceiling(mode: str) -> None:
     envelope = Envelope(z_max=10.0, mode=mode, max_step=20.0, z_init="cautious")
     nominal = torch.tensor([4.0 * PRETRAINED_MOST, 4.0 * PRETRAINED_MOST, 8.0 / 3.0])
-    scope = envelope.begin(nominal, torch.tensor([1.0, 1.0, 0.0]), BUDGET, SAMPLES)
+    scope = begin(envelope, nominal, torch.tensor([1.0, 1.0, 0.0]), BUDGET, SAMPLES)
     torch.testing.assert_close(scope.highest, torch.tensor([-2.0, -2.0, -3.0]))
     assert (envelope.move(scope.start, torch.ones(3), scope) == scope.highest).all()
     assert (envelope.move(scope.start, -torch.ones(3), scope) == -10.0).all()
@@ -61,7 +74,7 @@ def test_layers_are_not_raised_above_their_ceiling(mode: str) -> None:
 def test_a_rate_of_its_own_above_the_ceiling_stays_and_is_not_raised() -> None:
     envelope = Envelope(z_max=2.0, z_init="zero")
     nominal = torch.tensor([100.0 * PRETRAINED_MOST, 0.5 * PRETRAINED_MOST])
-    scope = envelope.begin(nominal, torch.ones(2), BUDGET, SAMPLES)
+    scope = begin(envelope, nominal, torch.ones(2), BUDGET, SAMPLES)
     assert scope.highest.tolist() == [0.0, 1.0]
     assert envelope.move(scope.start, torch.zeros(2), scope).tolist() == [0.0, 0.0]
     assert envelope.move(scope.start, torch.ones(2), scope).tolist() == [0.0, 1.0]
@@ -74,7 +87,7 @@ def test_a_layer_that_nothing_is_known_of_is_held_at_the_lowest_start(
 ) -> None:
     envelope = Envelope(z_max=9.0, mode=mode, z_init=z_init, ceiling=None)
     rates = torch.tensor([[1.0, 2.0**7, 0.0], [0.0, 0.0, 0.0]]) / 3.0
-    scope = envelope.begin(rates, torch.zeros(3), BUDGET.expand(2), SAMPLES)
+    scope = begin(envelope, rates, torch.zeros(3), BUDGET.expand(2), SAMPLES)
     for action in (-torch.ones(2, 3), torch.ones(2, 3)):
         moved = envelope.move(scope.start, action, scope)
         assert moved[0, 2] == pytest.approx(held, abs=1e-5)
@@ -85,7 +98,7 @@ def test_a_layer_that_nothing_is_known_of_is_held_at_the_lowest_start(
 def test_the_deeper_a_pretrained_network_the_less_of_a_layer_may_change() -> None:
     layers = 100
     envelope = Envelope(z_max=20.0, z_init="calibrated", ceiling=2.0)
-    scope = envelope.begin(torch.ones(layers), torch.ones(layers), BUDGET, SAMPLES)
+    scope = begin(envelope, torch.ones(layers), torch.ones(layers), BUDGET, SAMPLES)
     torch.testing.assert_close(scope.start.exp2(), torch.full((layers,), PRETRAINED_SUM / layers))
     torch.testing.assert_close(scope.highest, scope.start + 1.0)
 
@@ -93,23 +106,23 @@ def test_the_deeper_a_pretrained_network_the_less_of_a_layer_may_change() -> Non
 @pytest.mark.parametrize("start", ["cautious", "calibrated"])
 def test_no_start_is_above_the_ceiling_of_a_very_deep_pretrained_network(start: str) -> None:
     layers = 200
-    scope = Envelope(z_max=20.0, z_init=start).begin(
-        torch.ones(layers), torch.ones(layers), BUDGET, SAMPLES
+    scope = begin(
+        Envelope(z_max=20.0, z_init=start), torch.ones(layers), torch.ones(layers), BUDGET, SAMPLES
     )
     torch.testing.assert_close(scope.start.exp2(), torch.full((layers,), PRETRAINED_SUM / layers))
 
 
 def test_without_a_ceiling_pretrained_layers_are_as_others() -> None:
     envelope = Envelope(z_max=4.0, ceiling=None)
-    scope = envelope.begin(torch.ones(2), torch.ones(2), BUDGET, SAMPLES)
+    scope = begin(envelope, torch.ones(2), torch.ones(2), BUDGET, SAMPLES)
     assert (scope.highest == 4.0).all()
 
 
 def test_a_layer_has_the_share_of_its_network_in_the_ceiling() -> None:
     envelope = Envelope(z_init="cautious", ceiling=0.5)
     for layers in (1, 4, 64):
-        scope = envelope.begin(
-            torch.ones(2, layers), torch.zeros(layers), BUDGET.expand(2), SAMPLES
+        scope = begin(
+            envelope, torch.ones(2, layers), torch.zeros(layers), BUDGET.expand(2), SAMPLES
         )
         torch.testing.assert_close(scope.highest, torch.full((2, layers), -1.0 - math.log2(layers)))
 
@@ -117,10 +130,10 @@ def test_a_layer_has_the_share_of_its_network_in_the_ceiling() -> None:
 def test_a_cautious_start_aims_at_one_relative_rate() -> None:
     envelope = Envelope(z_max=4.0, z_init="cautious")
     rates = torch.tensor([CAUTIOUS_RELATIVE_RATE, CAUTIOUS_RELATIVE_RATE * 8, 1.0, 1e-9])
-    scope = envelope.begin(rates, torch.zeros(4), BUDGET, SAMPLES)
+    scope = begin(envelope, rates, torch.zeros(4), BUDGET, SAMPLES)
     torch.testing.assert_close(scope.start, torch.tensor([0.0, -3.0, -4.0, 4.0]))
     assert (
-        Envelope(z_init="zero").begin(rates, torch.ones(4), BUDGET, SAMPLES).start.tolist()
+        begin(Envelope(z_init="zero"), rates, torch.ones(4), BUDGET, SAMPLES).start.tolist()
         == [0.0] * 4
     )
 
@@ -128,7 +141,7 @@ def test_a_cautious_start_aims_at_one_relative_rate() -> None:
 def test_a_calibrated_start_travels_as_far_whatever_the_budget() -> None:
     envelope = Envelope(z_max=20.0, z_init="calibrated", ceiling=None)
     budgets = torch.tensor([100, 400, 100_000])
-    scope = envelope.begin(torch.ones(3, 2), torch.tensor([0.0, 1.0]), budgets, SAMPLES)
+    scope = begin(envelope, torch.ones(3, 2), torch.tensor([0.0, 1.0]), budgets, SAMPLES)
     expected = torch.tensor([[0.4, 3e-3], [0.1, 3e-3], [1e-2, 3e-3]]).log2()
     torch.testing.assert_close(scope.start, expected)
 
@@ -137,7 +150,7 @@ def test_a_calibrated_start_leaves_every_layer_its_share_of_the_network_at_most(
     envelope = Envelope(z_max=20.0, z_init="calibrated", ceiling=None)
     budgets = torch.tensor([100, 2_000])
     for layers, expected in ((2, [0.4, 0.02]), (25, [0.04, 0.02]), (200, [0.005, 0.005])):
-        scope = envelope.begin(torch.ones(2, layers), torch.zeros(layers), budgets, SAMPLES)
+        scope = begin(envelope, torch.ones(2, layers), torch.zeros(layers), budgets, SAMPLES)
         rates = torch.tensor(expected).unsqueeze(1).expand(2, layers)
         torch.testing.assert_close(scope.start.exp2(), rates)
         assert (scope.highest == 20.0).all()  # an action may go on
@@ -146,7 +159,7 @@ def test_a_calibrated_start_leaves_every_layer_its_share_of_the_network_at_most(
 def test_a_matched_start_grows_with_the_samples_for_an_update() -> None:
     envelope = Envelope(z_max=20.0, z_init="matched", ceiling=None)
     budgets, samples = torch.tensor([100, 400, 400]), torch.tensor([100.0, 400.0, 50.0])
-    scope = envelope.begin(torch.ones(3, 2), torch.tensor([0.0, 1.0]), budgets, samples)
+    scope = begin(envelope, torch.ones(3, 2), torch.tensor([0.0, 1.0]), budgets, samples)
     expected = torch.tensor([[0.055, 3e-3], [0.055, 3e-3], [0.01375, 3e-3]]).log2()
     torch.testing.assert_close(scope.start, expected)
 
@@ -154,7 +167,7 @@ def test_a_matched_start_grows_with_the_samples_for_an_update() -> None:
 def test_a_matched_start_guesses_how_much_data_there_is() -> None:
     envelope = Envelope(z_max=20.0, z_init="matched", ceiling=None)
     samples = torch.tensor([torch.nan, 110.0 * 200**0.4])
-    scope = envelope.begin(torch.ones(2, 3), torch.zeros(3), torch.tensor([200, 200]), samples)
+    scope = begin(envelope, torch.ones(2, 3), torch.zeros(3), torch.tensor([200, 200]), samples)
     assert scope.start[0, 0].isfinite()
     torch.testing.assert_close(scope.start[0], scope.start[1])
 
@@ -166,14 +179,42 @@ def test_a_matched_start_leaves_every_layer_its_share_and_less_of_it_in_long_tra
     for layers, expected in (
         (2, [0.5, 0.25, 0.02]), (20, [0.05, 0.025, 0.02]), (200, [0.005, 0.005, 0.005]),
     ):  # fmt: skip
-        scope = envelope.begin(torch.ones(3, layers), torch.zeros(layers), budgets, plenty)
+        scope = begin(envelope, torch.ones(3, layers), torch.zeros(layers), budgets, plenty)
         rates = torch.tensor(expected).unsqueeze(1).expand(3, layers)
         torch.testing.assert_close(scope.start.exp2(), rates)
 
 
+def test_a_matched_start_lets_batch_normalised_networks_change_more() -> None:
+    budgets, plenty = torch.tensor([100, 3_000]), torch.full((2,), 1e9)
+    for start, ceiling, layers, starts, most in (
+        ("matched", None, 40, [0.08, 0.08], math.inf),
+        ("matched", 2.0, 40, [0.08, 0.08], 0.16),
+        ("matched", 2.0, 4, [0.25, 0.08], 0.5),
+        ("calibrated", 2.0, 40, [0.025, 40.0 / 3_000], 0.05),
+    ):
+        envelope = Envelope(z_max=20.0, z_init=start, ceiling=ceiling)
+        free = torch.ones(layers)
+        scope = begin(envelope, torch.ones(2, layers), 0 * free, budgets, plenty, free)
+        rates = torch.tensor(starts).unsqueeze(1).expand(2, layers)
+        torch.testing.assert_close(scope.start.exp2(), rates)
+        reached = torch.full((2, layers), min(most, 2.0**20))
+        torch.testing.assert_close(scope.highest.exp2(), reached)
+
+
+def test_a_pretrained_network_changes_no_more_for_its_batch_normalisation() -> None:
+    envelope = Envelope(z_max=20.0, z_init="matched", ceiling=2.0)
+    pretrained, plenty = torch.tensor([1.0] * 19 + [0.0]), torch.tensor(1e9)
+    plain, other = (
+        begin(envelope, torch.ones(20), pretrained, BUDGET, plenty, torch.full((20,), free))
+        for free in (0.0, 1.0)
+    )
+    assert torch.equal(plain.start, other.start)
+    assert torch.equal(plain.highest, other.highest)
+
+
 def test_a_calibrated_start_is_not_above_the_ceiling() -> None:
     envelope = Envelope(z_max=20.0, z_init="calibrated", ceiling=0.5)
-    scope = envelope.begin(torch.ones(10), torch.zeros(10), BUDGET, SAMPLES)
+    scope = begin(envelope, torch.ones(10), torch.zeros(10), BUDGET, SAMPLES)
     assert (scope.start == scope.highest).all()
     torch.testing.assert_close(scope.start, torch.full((10,), 0.05).log2())
 
@@ -183,7 +224,7 @@ def test_actions_stay_within_reach_of_the_start(mode: str) -> None:
     envelope = Envelope(
         z_max=8.0, mode=mode, max_step=20.0, z_init="calibrated", ceiling=None, reach=2.0
     )
-    scope = envelope.begin(torch.tensor([0.4, 0.4 * 2**7]), torch.zeros(2), BUDGET, SAMPLES)
+    scope = begin(envelope, torch.tensor([0.4, 0.4 * 2**7]), torch.zeros(2), BUDGET, SAMPLES)
     assert scope.start.tolist() == pytest.approx([0.0, -7.0], abs=1e-5)
     moved = envelope.move(scope.start, torch.ones(2), scope)
     assert moved.tolist() == pytest.approx([2.0, -5.0])
@@ -199,7 +240,7 @@ def test_pretrained_layers_have_a_reach_of_their_own(mode: str) -> None:
             z_max=8.0, mode=mode, max_step=20.0, z_init="calibrated", ceiling=None, reach=2.0,
             pretrained_reach=own,
         )  # fmt: skip
-        scope = envelope.begin(torch.tensor([3e-3, 0.4]), pretrained, BUDGET, SAMPLES)
+        scope = begin(envelope, torch.tensor([3e-3, 0.4]), pretrained, BUDGET, SAMPLES)
         for sign in (-1.0, 1.0):
             z = envelope.move(scope.start, torch.full((2,), sign), scope)
             assert (z - scope.start).tolist() == pytest.approx([sign * moved, sign * 2.0], abs=1e-6)
@@ -207,7 +248,7 @@ def test_pretrained_layers_have_a_reach_of_their_own(mode: str) -> None:
 
 def test_pretrained_layers_are_held_around_a_recipe_too() -> None:
     narrow = Envelope(z_init="calibrated", reach=3.0, pretrained_reach=0.0).around(2.0, "zero")
-    scope = narrow.begin(torch.full((2,), 1e-3), torch.tensor([1.0, 0.0]), BUDGET, SAMPLES)
+    scope = begin(narrow, torch.full((2,), 1e-3), torch.tensor([1.0, 0.0]), BUDGET, SAMPLES)
     assert scope.lowest.tolist() == [0.0, -2.0]
     assert scope.highest.tolist() == [0.0, 2.0]
 

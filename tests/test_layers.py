@@ -100,3 +100,14 @@ def test_parameters_without_a_shape_or_without_entries() -> None:
     empty = nn.Sequential(nn.Linear(2, 3))
     empty.register_parameter("none", nn.Parameter(torch.zeros(0, 3)))
     assert [layer.name for layer in group_layers(empty)] == ["0"]
+
+
+@pytest.mark.parametrize(
+    ("norm", "expected"),
+    [(nn.BatchNorm1d(3), True), (nn.SyncBatchNorm(3), True), (nn.LayerNorm(3), False)],
+)
+def test_a_network_with_batchnorm_says_so_on_every_layer(norm: nn.Module, expected: bool) -> None:
+    layers = group_layers(nn.Sequential(nn.Linear(3, 3), norm, nn.Linear(3, 2)))
+    assert [layer.batch_normalised for layer in layers] == [expected] * 3
+    table = LayerTable.of(layers, torch.float64)
+    assert table.batch_normalised.tolist() == [float(expected)] * 3

@@ -60,10 +60,15 @@ class OneRate(OneAction):
 @dataclass(frozen=True)
 class _OneStart(Envelope):
     def begin(
-        self, relative_rate: Tensor, pretrained: Tensor, total_steps: Tensor, samples: Tensor
+        self,
+        relative_rate: Tensor,
+        pretrained: Tensor,
+        batch_normalised: Tensor,
+        total_steps: Tensor,
+        samples: Tensor,
     ) -> Scope:
         """Return the mean over layers of where they start, and of how far actions reach."""
-        own = super().begin(relative_rate, pretrained, total_steps, samples)
+        own = super().begin(relative_rate, pretrained, batch_normalised, total_steps, samples)
         return Scope(
             *(of.mean(-1, keepdim=True).expand_as(of).clone() for of in vars(own).values())
         )
