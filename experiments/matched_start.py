@@ -1,8 +1,8 @@
 """`python -m experiments.matched_start`: how far a matched start is from the best one.
 
 Trainings of the meta-training family, under the start's own linear schedule and no actions, are
-begun some octaves below and above it, over lengths, batch sizes and passes over the data. Finished
-cells are kept.
+begun some octaves below and above it, over lengths, batch sizes, passes over the data and noise of
+its labels. Finished cells are kept.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,12 @@ TURNS = (0, 1, 3, 4, 6)
 """Of the family: an MLP, a transformer, a residual MLP, a CNN, an MLP."""
 STEPS = {"vector": (100, 300, 1000, 3000), "image": (100, 400, 1500), "tokens": (100, 400, 1500)}
 BATCHES = {"vector": (8, 32, 128), "image": (32,), "tokens": (16,)}
-PASSES, MANY = (2, 12), 6
+PASSES, MANY = (2, 12, 40), 6
+NOISE = (0.0, 0.3)
+"""Largest share of labels drawn at random; every training has its own, up to that."""
+FLOOR = 0.1
+"""Share of its first loss that is added to a loss before its logarithm is taken: halving a tenth of
+it is worth something, halving a thousandth next to nothing."""
 SAMPLES = (200, 8000)
 OFFSETS = tuple(float(octaves) for octaves in range(-4, 5))
 HERE = OFFSETS.index(0.0)
@@ -50,7 +56,7 @@ ENVELOPE = Envelope(
 
 @dataclass(frozen=True)
 class MatchedStartConfig:
-    """Compare a matched start with others, over length, batch size and passes over the data."""
+    """Compare a matched start with others, over length, batch size and the data's regime."""
 
     specs: int = 2
     """Specs of each kind of network."""
@@ -100,25 +106,25 @@ class Job:
 
 
 def jobs(config: MatchedStartConfig) -> list[Job]:
-    """Return all cells; labels are clean, since caution about noise is the policy's part."""
+    """Return all cells."""
     found = []
     for turn in TURNS:
         for generation in range(1, config.specs + 1):
             drawn = family_spec(SPECS_SEED, turn, generation)
             for steps in STEPS[drawn.inputs]:
                 for batch in BATCHES[drawn.inputs]:
-                    for passes in PASSES:
+                    for passes, noise in product(PASSES, NOISE):
                         size = min(max(round(steps * batch / passes), SAMPLES[0]), SAMPLES[1])
                         spec = replace(
                             drawn, optimizer=config.optimizer, train_size=size, batch_size=batch,
-                            label_noise=0.0, validation_size=512,
+                            label_noise=noise, validation_size=512,
                         )  # fmt: skip
                         found.append(Job(spec, steps, config.seeds))
     return list(dict.fromkeys(found))
 
 
 def measure(job: Job, report: Report) -> Record:
-    """Return the mean final log loss of the cell from each of `OFFSETS`."""
+    """Return the mean final log loss, above `FLOOR`, of the cell from each of `OFFSETS`."""
     settings = StackSettings(
         optimizer=job.spec.optimizer, total_steps=job.steps,
         steps_per_action=max(5, job.steps // 10), envelope=ENVELOPE,
@@ -132,7 +138,9 @@ def measure(job: Job, report: Report) -> Record:
 
     rates = (1e-3,) * len(OFFSETS)
     trial = run_trial(partial(FamilyTask, job.spec), settings, rates, seeds, move_once)
-    return {"log_loss": log_losses(trial.loss, trial.initial_loss).mean(1).tolist()}
+    level = FLOOR * trial.initial_loss
+    found = log_losses(trial.loss + level, trial.initial_loss + level)
+    return {"log_loss": found.mean(1).tolist()}
 
 
 def table(log_loss: Mapping[Job, Sequence[float]]) -> pd.DataFrame:
@@ -147,13 +155,14 @@ def table(log_loss: Mapping[Job, Sequence[float]]) -> pd.DataFrame:
             "network": job.spec.architecture,
             "updates": job.steps,
             "passes": "many" if job.many_passes else "few",
+            "labels": "noisy" if job.spec.label_noise else "clean",
         }
         gaps = {
             f"{offset:+.0f}": loss - losses[HERE]
             for offset, loss in zip(OFFSETS, losses, strict=True)
         }
         rows.append({**names, **gaps, "best": min(gaps.values())})
-    return pd.DataFrame(rows).groupby(["network", "updates", "passes"], sort=False).mean()
+    return pd.DataFrame(rows).groupby(["network", "updates", "passes", "labels"], sort=False).mean()
 
 
 def compare(config: MatchedStartConfig) -> str:
@@ -173,7 +182,9 @@ def compare(config: MatchedStartConfig) -> str:
 
 
 def _file(folder: Path, job: Job) -> RecordFile:
-    rule = [action.MATCHED_RATE, action.MATCHED_POWER, action.LONG, action.LEAST_LIMIT]
+    rule = [
+        action.MATCHED_RATE, action.LONG, action.LEAST_LIMIT, action.BATCH_NORMALISED_LIMIT, FLOOR,
+    ]  # fmt: skip
     fingerprint = digest({
         "spec": job.spec.to_dict(), "steps": job.steps, "seeds": job.seeds, "offsets": OFFSETS,
         "rule": rule,

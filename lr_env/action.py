@@ -30,17 +30,17 @@ CALIBRATED_TRAVEL, CALIBRATED_LEAST = 40.0, 1e-2
 """Relative change of a layer's weights by an update at a calibrated start: the first over the
 number of updates, but at least the second and at most one over the number of layers."""
 
-MATCHED_RATE, MATCHED_POWER = 0.055, 2.0 / 3.0
+MATCHED_RATE = 0.03
 LONG, LEAST_LIMIT = 450.0, 0.02
 """Relative change of a layer's weights by an update at a matched start: the first times samples
-over updates to the power of the second, at most 1 / L in L layers. In trainings of more than `LONG`
-updates that limit falls with their number, to `LEAST_LIMIT`."""
+over updates, so that what changes in all goes by the samples; at most 1 / L in L layers. In
+trainings of more than `LONG` updates that limit falls with their number, to `LEAST_LIMIT`."""
 
 BATCH_NORMALISED_LIMIT = 0.08
 """What an update may change of a layer at a matched start of a network with BatchNorm, at least,
 whatever its depth and length: such weights have no scale that errors grow by."""
 
-USUAL_SAMPLES, USUAL_GROWTH = 110.0, 0.4
+USUAL_SAMPLES, USUAL_GROWTH = 42.0, 0.6
 """Samples of a training of so many updates, where nothing is known of its data: the first times
 the number of updates to the power of the second."""
 
@@ -104,10 +104,10 @@ class Envelope:
         z_init: where z starts: `zero` (the base schedule), or as near as the envelope allows to
             where one update changes the layer's weights by 0.0003 of their size (`cautious`), or
             by 40 / total_steps of it, at least 0.01 and at most 1 / L (`calibrated`), or by
-            0.055 * (samples / total_steps)^(2/3), at most 1 / L and in long trainings less
-            (`matched`: p passes of batches of B have B / p samples for an update); there the limit
-            of networks with BatchNorm that nothing is pretrained of is 0.08 at least. Of pretrained
-            layers both change as much as under a ceiling of 1.
+            0.03 * samples / total_steps, at most 1 / L and in long trainings less (`matched`: p
+            passes of batches of B have B / p samples for an update); there the limit of networks
+            with BatchNorm that nothing is pretrained of is 0.08 at least. Of pretrained layers both
+            change as much as under a ceiling of 1.
         ceiling: that many times these limits; None for none.
         schedule: name of the envelope's own schedule, a factor on the base schedule.
         reach: how far actions move a layer from its start, octaves; None: as far as z_max.
@@ -260,7 +260,7 @@ def _matched_rate(total_steps: Tensor, samples: Tensor, free: Tensor) -> Tensor:
     for_each = torch.where(samples.isnan(), usual, samples) / total_steps
     fallen = (LONG / (len(free) * total_steps)).clamp(min=LEAST_LIMIT).unsqueeze(-1)
     limit = torch.where(free, BATCH_NORMALISED_LIMIT, fallen).maximum(fallen)
-    return (MATCHED_RATE * for_each**MATCHED_POWER).unsqueeze(-1).minimum(limit)
+    return (MATCHED_RATE * for_each).unsqueeze(-1).minimum(limit)
 
 
 def _own_limit(free: Tensor) -> Tensor:

@@ -160,13 +160,13 @@ def test_a_matched_start_grows_with_the_samples_for_an_update() -> None:
     envelope = Envelope(z_max=20.0, z_init="matched", ceiling=None)
     budgets, samples = torch.tensor([100, 400, 400]), torch.tensor([100.0, 400.0, 50.0])
     scope = begin(envelope, torch.ones(3, 2), torch.tensor([0.0, 1.0]), budgets, samples)
-    expected = torch.tensor([[0.055, 3e-3], [0.055, 3e-3], [0.01375, 3e-3]]).log2()
+    expected = torch.tensor([[0.03, 3e-3], [0.03, 3e-3], [0.00375, 3e-3]]).log2()
     torch.testing.assert_close(scope.start, expected)
 
 
 def test_a_matched_start_guesses_how_much_data_there_is() -> None:
     envelope = Envelope(z_max=20.0, z_init="matched", ceiling=None)
-    samples = torch.tensor([torch.nan, 110.0 * 200**0.4])
+    samples = torch.tensor([torch.nan, 42.0 * 200**0.6])
     scope = begin(envelope, torch.ones(2, 3), torch.zeros(3), torch.tensor([200, 200]), samples)
     assert scope.start[0, 0].isfinite()
     torch.testing.assert_close(scope.start[0], scope.start[1])

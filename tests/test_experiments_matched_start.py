@@ -8,13 +8,14 @@ import pytest
 
 from experiments import matched_start
 from experiments.matched_start import HERE, OFFSETS, Job, MatchedStartConfig, jobs, measure, table
+from lr_env import action
 from lr_env.errors import LrEnvError
 from lr_env.tasks.family import family_spec
 
 
 def small(steps: int = 60) -> Job:
     drawn = family_spec(matched_start.SPECS_SEED, 0, 1)
-    spec = replace(drawn, optimizer="adam", train_size=640, label_noise=0.0, batch_size=32)
+    spec = replace(drawn, optimizer="adam", train_size=120, label_noise=0.0, batch_size=32)
     return Job(spec, steps, seeds=2)
 
 
@@ -27,7 +28,7 @@ def test_lower_starts_learn_less_of_a_short_training() -> None:
 def test_a_start_is_left_once_and_for_all(monkeypatch: pytest.MonkeyPatch) -> None:
     # A start as many octaves off, sought from there, is the same training.
     here = measure(small(), lambda done: None)["log_loss"]
-    monkeypatch.setattr("lr_env.action.MATCHED_RATE", 0.055 / 4)
+    monkeypatch.setattr("lr_env.action.MATCHED_RATE", action.MATCHED_RATE / 4)
     below = measure(small(), lambda done: None)["log_loss"]
     assert below[2:] == pytest.approx(here[:-2], rel=1e-4)
 
@@ -38,9 +39,9 @@ def test_what_no_comparison_can_be_made_with_is_refused(wrong: dict[str, Any]) -
         MatchedStartConfig(**wrong)
 
 
-def test_cells_are_clean_and_of_all_lengths_and_batches() -> None:
+def test_cells_are_of_all_lengths_batches_and_labels() -> None:
     own = jobs(MatchedStartConfig(specs=1))
-    assert {job.spec.label_noise for job in own} == {0.0}
+    assert {job.spec.label_noise for job in own} == set(matched_start.NOISE)
     assert {job.spec.optimizer for job in own} == {"adam"}
     vectors = [job for job in own if job.spec.architecture == "mlp"]
     assert {job.steps for job in vectors} == set(matched_start.STEPS["vector"])
@@ -66,3 +67,10 @@ def test_finished_cells_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert cell.stat().st_mtime_ns == stamp
     assert (tmp_path / "starts.txt").read_text() == first + "\n"
     assert (tmp_path / "run.json").is_file()
+
+
+def test_losses_far_below_the_first_one_hardly_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    floored = measure(small(), lambda done: None)["log_loss"]
+    monkeypatch.setattr(matched_start, "FLOOR", 0.0)
+    plain = measure(small(), lambda done: None)["log_loss"]
+    assert max(floored) - min(floored) < 0.9 * (max(plain) - min(plain))
