@@ -18,7 +18,7 @@ PRESETS = {
     "plan": {"gamma": 0.99, "learning_rate": 1e-4},
 }
 """What `gamma` and `learning_rate` are where they are not given (docs/LOG.md has the figures)."""
-DEVELOPED_ON = ("cifar10", "imdb", "sst2", "titanic")
+DEVELOPED_ON = ("cifar10", "digits", "imdb", "sst2", "titanic")
 """Tasks by whose validation data something of the defaults was chosen: policies' cards say so."""
 
 
