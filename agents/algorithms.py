@@ -12,7 +12,7 @@ from torch import nn
 
 from agents.advantages import TwinRolloutBuffer
 from agents.config import PPOConfig, TrainConfig
-from agents.exploration import SharedNoisePolicy, SlotDQN
+from agents.exploration import CautiousDQNPolicy, SharedNoisePolicy, SlotDQN
 from agents.slots import SlotVecEnv, noise_groups
 from lr_env.errors import InvalidArgumentError
 from lr_env.randomness import derive_seed
@@ -84,7 +84,7 @@ def _dqn(
 ) -> SlotDQN:
     own = config.dqn
     model = SlotDQN(
-        "MlpPolicy",
+        CautiousDQNPolicy,
         env,
         learning_rate=config.resolved_learning_rate,
         buffer_size=max(own.buffer_size, 4 * env.num_envs),
@@ -98,7 +98,11 @@ def _dqn(
         target_update_interval=own.target_update * env.num_envs,
         exploration_initial_eps=own.epsilon,
         exploration_final_eps=own.epsilon,
-        policy_kwargs={"net_arch": list(config.hidden), "activation_fn": nn.Tanh},
+        policy_kwargs={
+            "net_arch": list(config.hidden),
+            "activation_fn": nn.Tanh,
+            "margin": own.margin,
+        },
         seed=seed,
         device="cpu",
     )

@@ -62,6 +62,9 @@ class DQNConfig:
     """Share of random actions, from start to end."""
     hold: int = 10
     """Decisions that a random action is held, on average; 1: the usual epsilon-greedy."""
+    margin: float = 0.05
+    """Return that an action has to promise above the one that changes nothing, to be taken; in the
+    exported policy, too."""
     buffer_size: int = 400_000
     """Slot decisions kept for replay."""
     batch_size: int = 512
@@ -226,6 +229,8 @@ class TrainConfig:
             raise InvalidArgumentError(
                 f"plateau_step must be in [0, 1], not {self.ppo.plateau_step}."
             )
+        if not 0.0 <= self.dqn.margin < math.inf:
+            raise InvalidArgumentError(f"margin must be at least 0, not {self.dqn.margin}.")
         if self.gamma is not None and not 0.0 < self.gamma <= 1.0:
             raise InvalidArgumentError(f"gamma must be in (0, 1], not {self.gamma}.")
         if self.seed < 0:

@@ -12,12 +12,15 @@ from numpy.typing import NDArray
 from stable_baselines3 import DQN
 from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.type_aliases import PyTorchObs
+from stable_baselines3.dqn.policies import DQNPolicy
 from torch import Tensor, nn
 from torch.distributions import Normal, kl_divergence
 
 from agents import plateau
 from lr_env.action import DISCRETE_ACTIONS
 
+UNCHANGED = DISCRETE_ACTIONS.index(0.0)
+"""The discrete action that changes nothing."""
 HEAD_START = 1e-3
 """What an untrained DQN takes the action that changes nothing to be better by."""
 
@@ -90,6 +93,24 @@ class SharedNoisePolicy(ActorCriticPolicy):
         return fresh
 
 
+class CautiousDQNPolicy(DQNPolicy):
+    """SB3's greedy policy, which changes nothing unless that promises to be worse by `margin`.
+
+    Its estimates differ from action to action by less than they err by, and the largest of five is
+    the one that errs most in its own favour (van Hasselt et al. 2016, section 3).
+    """
+
+    def __init__(self, *args: Any, margin: float = 0.0, **kwargs: Any) -> None:
+        self.margin = margin
+        super().__init__(*args, **kwargs)
+
+    def _predict(self, obs: PyTorchObs, deterministic: bool = True) -> Tensor:
+        values = self.q_net(obs)
+        values[:, UNCHANGED] += self.margin
+        greedy: Tensor = values.argmax(dim=1)
+        return greedy
+
+
 class SlotDQN(DQN):
     """SB3's DQN with an epsilon coin for each group of slots, and random actions that are held.
 
@@ -109,7 +130,7 @@ class SlotDQN(DQN):
             *_, head = (own for own in network.modules() if isinstance(own, nn.Linear))
             nn.init.zeros_(head.weight)
             nn.init.zeros_(head.bias)
-            head.bias.data[DISCRETE_ACTIONS.index(0.0)] = HEAD_START
+            head.bias.data[UNCHANGED] = HEAD_START
 
     def predict(
         self,

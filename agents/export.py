@@ -12,6 +12,7 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.policies import ActorCriticPolicy
 from torch import Tensor, nn
 
+from agents.exploration import UNCHANGED, CautiousDQNPolicy
 from lr_env.action import Envelope, decode_discrete
 from lr_env.errors import PolicyError
 from lr_env.observation import BOUND, FEATURES
@@ -58,11 +59,14 @@ def _weights(model: BaseAlgorithm) -> dict[str, Tensor]:
     else:
         modules = list(policy.q_net.q_net.modules())  # type: ignore[union-attr]
     linear = [module for module in modules if isinstance(module, nn.Linear)]
-    return {
+    weights = {
         f"{index}.{part}": getattr(module, part).detach().clone()
         for index, module in enumerate(linear)
         for part in ("weight", "bias")
     }
+    if isinstance(policy, CautiousDQNPolicy):
+        weights[f"{len(linear) - 1}.bias"][UNCHANGED] += policy.margin
+    return weights
 
 
 def _check_parity(model: BaseAlgorithm, policy: FrozenPolicy, seen: Tensor) -> None:

@@ -5,9 +5,10 @@ import numpy as np
 import pytest
 import torch
 from gymnasium import spaces
+from stable_baselines3 import DQN
 
 from agents import plateau
-from agents.exploration import SharedNoisePolicy, SlotDQN
+from agents.exploration import UNCHANGED, CautiousDQNPolicy, SharedNoisePolicy, SlotDQN
 from agents.slots import noise_groups
 from lr_env.action import DISCRETE_ACTIONS
 from lr_env.errors import InvalidArgumentError
@@ -118,7 +119,7 @@ def test_epsilon_is_the_share_of_random_actions_however_long_they_are_held(hold:
     drawn = np.stack([model.predict(rows)[0] for _ in range(decisions)])
     assert np.array_equal(drawn[:, ::2], drawn[:, 1::2])
     # The untrained agent takes the action that changes nothing; one draw of five is that, too.
-    away = drawn[decisions // 4 :, ::2] != DISCRETE_ACTIONS.index(0.0)
+    away = drawn[decisions // 4 :, ::2] != UNCHANGED
     assert away.mean() == pytest.approx(0.1 * 4 / 5, rel=0.08)
     lasting = (away[1:] & away[:-1]).sum() / away[:-1].sum()
     assert lasting == pytest.approx(0.9 if hold == 10 else 0.08, abs=0.02)
@@ -127,4 +128,17 @@ def test_epsilon_is_the_share_of_random_actions_however_long_they_are_held(hold:
 def test_an_untrained_dqn_changes_nothing() -> None:
     rows = np.random.default_rng(0).uniform(-5, 5, (50, 3)).astype(np.float32)
     actions, _ = explorer(25, 10).predict(rows, deterministic=True)
-    assert set(actions.tolist()) == {DISCRETE_ACTIONS.index(0.0)}
+    assert set(actions.tolist()) == {UNCHANGED}
+
+
+def test_an_action_has_to_promise_more_than_the_margin() -> None:
+    model = DQN(CautiousDQNPolicy, Slots(), policy_kwargs={"margin": 0.05}, device="cpu", seed=1)
+    rows = np.zeros((2, 3), dtype=np.float32)
+    head = list(model.policy.q_net.modules())[-1]
+    assert isinstance(head, torch.nn.Linear)
+    with torch.no_grad():
+        head.weight.zero_()
+        head.bias.copy_(torch.tensor([0.0, 0.04, 0.0, 0.0, 0.0]))
+        assert model.predict(rows, deterministic=True)[0].tolist() == [UNCHANGED] * 2
+        head.bias[1] = 0.06
+        assert model.predict(rows, deterministic=True)[0].tolist() == [1, 1]

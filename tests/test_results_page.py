@@ -154,4 +154,6 @@ def test_reports_are_of_the_shipped_policy_and_say_what_chose_it(name: str) -> N
     assert known["sha256"] == policy.card["weights_sha256"]
     assert known["developed_on"] == policy.card["developed_on"] == TARGETS
     report = (ROOT / "docs/results" / name / "report.md").read_text(encoding="utf-8")
-    assert "Settings of it were chosen by validation data of cifar10, digits, imdb, sst2 and" in report
+    assert (
+        "Settings of it were chosen by validation data of cifar10, digits, imdb, sst2 and" in report
+    )
