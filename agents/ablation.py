@@ -47,8 +47,8 @@ class AblationConfig:
     """Names of variants; the reference is always among them."""
     seeds: tuple[int, ...] = (42, 43, 44)
     """Seeds of the meta-trainings."""
-    steps: int = 800_000
-    """Slot decisions of each: some fifteen updates of PPO."""
+    steps: int = 440_000
+    """Slot decisions of each: eight updates of PPO."""
     workers: int = 2
     """Processes; the result does not depend on it."""
     out: Path = Path("runs/ablation")
