@@ -51,7 +51,7 @@ def test_what_decides_runs_is_what_it_was_before_later_fields_came() -> None:
     assert {name: extra for name, extra in later.items() if extra} == {
         "start": {"acts"}, "agent-validation": {"sees_validation"},
         "layer-by-layer": {"pilot"}, "one-action": {"pilot"}, "one-rate": {"pilot"},
-        "shuffled": {"pilot"}, "random": {"pilot"},
+        "shuffled": {"pilot"}, "random": {"pilot"}, "half-start": {"pilot"},
     }  # fmt: skip
     assert METHODS["start"].to_dict()["acts"] is False
     assert METHODS["agent-validation"].to_dict()["sees_validation"] is True

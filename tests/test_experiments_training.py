@@ -136,6 +136,11 @@ def test_controls_act_otherwise_from_the_agents_start(policy: str) -> None:
     for arm, own in moves.items():
         others = [other for name, other in moves.items() if name != arm]
         assert not any(torch.allclose(own, other, atol=1e-2) for other in others)
+    start, half = (
+        torch.tensor(run(spec(arm, policy))["learning_rates"]["rates"])
+        for arm in ("start", "half-start")
+    )
+    assert torch.allclose(half, start / 2.0, rtol=1e-5)
     again = torch.tensor(run(spec("random", policy))["learning_rates"]["rates"])
     assert torch.equal(rates["random"], again)
 

@@ -14,6 +14,7 @@ from experiments.arms.names import Arm
 from lr_env.controller import LRController
 from lr_env.meta_test.controls import (
     Control,
+    HalfStart,
     LayerByLayer,
     NoActions,
     OneAction,
@@ -24,8 +25,8 @@ from lr_env.meta_test.controls import (
 from lr_env.policy import FrozenPolicy
 
 CONTROLS: dict[PilotName, type[Control]] = {
-    "nobody": NoActions, "layer-by-layer": LayerByLayer, "one-action": OneAction,
-    "one-rate": OneRate, "shuffled": Shuffled, "random": RandomActions,
+    "nobody": NoActions, "half": HalfStart, "layer-by-layer": LayerByLayer,
+    "one-action": OneAction, "one-rate": OneRate, "shuffled": Shuffled, "random": RandomActions,
 }  # fmt: skip
 
 

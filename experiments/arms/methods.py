@@ -16,7 +16,7 @@ HYPERGRADIENT_LR = 1e-7
 
 OptimizerName = Literal["adam", "schedule-free", "prodigy", "adam-hd", "trainer"]
 PilotName = Literal[
-    "agent", "nobody", "layer-by-layer", "one-action", "one-rate", "shuffled", "random"
+    "agent", "nobody", "half", "layer-by-layer", "one-action", "one-rate", "shuffled", "random"
 ]
 Schedule = Literal["constant", "cosine", "linear", "wsd", "onecycle", "reduce-on-plateau", "greedy"]
 
@@ -38,8 +38,8 @@ class Method:
         package: what it needs beyond torch.
         recipe: the recipe that it belongs to.
         pilot: who acts: the agent, or a control that has its policy's start and schedule (nobody,
-            its actions for each layer apart, their mean for all layers, its actions on other
-            layers' observations, chance).
+            nobody from half the start, its actions for each layer apart, their mean for all layers,
+            its actions on other layers' observations, chance).
         sees_validation: whether the agent is shown the validation loss of every reading.
     """
 
@@ -100,6 +100,7 @@ METHODS: dict[str, Method] = {
         "Go to lr* of fine-tuning, cosine", "cosine", None, lr_star="finetuning"
     ),
     "start": Method("The policy's start alone", z_max=14.0, z_init=None, pilot="nobody"),
+    "half-start": Method("Half the policy's start", z_max=14.0, z_init=None, pilot="half"),
     "layer-by-layer": Method(
         "Layers act apart", z_max=14.0, z_init=None, pilot="layer-by-layer"
     ),
@@ -146,6 +147,7 @@ TRAINER_LINEAR_WORDS = (
 )
 PILOT_WORDS: dict[PilotName, str] = {
     "nobody": "no actions",
+    "half": "no actions, half the start of every layer that actions can move",
     "layer-by-layer": "the policy's own action for every layer, shared with no other",
     "one-action": "the mean of the policy's actions for all layers",
     "one-rate": "one rate for all layers: the mean of their starts, and the mean of their actions",

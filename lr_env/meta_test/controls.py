@@ -59,19 +59,28 @@ class OneRate(OneAction):
 
 @dataclass(frozen=True)
 class _OneStart(Envelope):
-    def begin(
-        self,
-        relative_rate: Tensor,
-        pretrained: Tensor,
-        batch_normalised: Tensor,
-        total_steps: Tensor,
-        samples: Tensor,
-    ) -> Scope:
+    def begin(self, *known: Tensor, **named: Tensor) -> Scope:
         """Return the mean over layers of where they start, and of how far actions reach."""
-        own = super().begin(relative_rate, pretrained, batch_normalised, total_steps, samples)
+        own = super().begin(*known, **named)
         return Scope(
             *(of.mean(-1, keepdim=True).expand_as(of).clone() for of in vars(own).values())
         )
+
+
+class HalfStart(NoActions):
+    """Changes nothing, from half the start of every layer that actions can move."""
+
+    def __init__(self, policy: FrozenPolicy, seed: int = 0) -> None:
+        super().__init__(policy, seed)
+        self.envelope = _HalfStart(**asdict(self.envelope))
+
+
+@dataclass(frozen=True)
+class _HalfStart(Envelope):
+    def begin(self, *known: Tensor, **named: Tensor) -> Scope:
+        """Return starts an octave below, as far down as actions reach."""
+        own = super().begin(*known, **named)
+        return Scope((own.start - 1.0).maximum(own.lowest), own.lowest, own.highest)
 
 
 class Shuffled(Control):
