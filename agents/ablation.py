@@ -29,9 +29,9 @@ from lr_env import files
 from lr_env.command_line import run_command
 from lr_env.errors import InvalidArgumentError, UnknownNameError
 from lr_env.held_out import held_out_suite
-from lr_env.meta_test import part_a
+from lr_env.meta_test import SUITE_VERSION, part_a
 from lr_env.policy import FrozenPolicy, make_card
-from lr_env.provenance import code_revision, describe_run
+from lr_env.provenance import code_revision, describe_run, package_versions
 
 NEVER = 10**6
 """Updates between two scores: what counts is the last policy, and scores take their time."""
@@ -140,7 +140,7 @@ class Ablation:
     def _scores(self, name: str, seed: int, policy: FrozenPolicy, kind: str) -> list[Tensor]:
         """Return final potentials by suite, all entries one after another `[trainings]`."""
         path = self._config.out / "scores" / f"{_label(name, seed)}.json"
-        of = _fingerprint(policy)
+        of = _fingerprint(policy, kind)
         if path.is_file():
             kept = json.loads(path.read_text())
             if kept["of"] == of:
@@ -174,9 +174,13 @@ def _what_counts(config: TrainConfig) -> dict[str, Any]:
     return {key: value for key, value in config.to_dict().items() if key not in _NO_MATTER}
 
 
-def _fingerprint(policy: FrozenPolicy) -> str:
-    """Return the SHA-256 of all that a policy does."""
-    digest = hashlib.sha256(repr(policy.envelope).encode())
+def _fingerprint(policy: FrozenPolicy, kind: str) -> str:
+    """Return the SHA-256 of all that a score hangs on."""
+    meant = (
+        policy.envelope, kind, PICKING_SEED, REPORTING_LANES, REPORTING_SEED, SUITE_VERSION,
+        sorted(package_versions(("lr-env", "torch", "numpy")).items()),
+    )  # fmt: skip
+    digest = hashlib.sha256(repr(meant).encode())
     for name, tensor in sorted(policy.weights().items()):
         digest.update(name.encode() + tensor.numpy().tobytes())
     return digest.hexdigest()

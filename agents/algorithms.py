@@ -88,7 +88,8 @@ def _dqn(
         env,
         learning_rate=config.resolved_learning_rate,
         buffer_size=max(own.buffer_size, 4 * env.num_envs),
-        learning_starts=2 * env.num_envs,
+        # Before, SB3 would draw actions from the action space, slot by slot.
+        learning_starts=0,
         batch_size=own.batch_size,
         gamma=config.resolved_gamma,
         train_freq=1,
@@ -108,6 +109,4 @@ def _dqn(
     )
     model.exploration_rate = own.epsilon
     model.begin(groups, noise_seed, own.hold)
-    # SB3 would draw the first actions from the action space, slot by slot.
-    model.learning_starts = 0
     return model

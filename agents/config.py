@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, ClassVar
@@ -18,6 +19,7 @@ PRESETS = {
     "plan": {"gamma": 0.99, "learning_rate": 1e-4},
 }
 """What `gamma` and `learning_rate` are where they are not given (docs/LOG.md has the figures)."""
+_POLICY_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,63}")
 DEVELOPED_ON = ("cifar10", "digits", "imdb", "sst2", "titanic")
 """Tasks by whose validation data something of the defaults was chosen: policies' cards say so."""
 
@@ -199,6 +201,11 @@ class TrainConfig:
                     raise InvalidArgumentError(
                         f"{name} must be at least 1, not {getattr(own, name)}."
                     )
+        if self.name is not None and not _POLICY_NAME.fullmatch(self.name):
+            raise InvalidArgumentError(
+                "name is of letters, digits, '.', '_' and '-', 64 at most, not "
+                f"{self.name!r}: folders are called by it."
+            )
         for name in ("renew_every", "branches"):
             if getattr(self, name) < 0:
                 raise InvalidArgumentError(f"{name} must be at least 0, not {getattr(self, name)}.")

@@ -29,7 +29,7 @@ from lr_env.arguments import check_count
 from lr_env.command_line import run_command
 from lr_env.errors import UnknownNameError
 from lr_env.meta_test.trial import run_trial
-from lr_env.provenance import describe_run
+from lr_env.provenance import describe_run, package_versions
 from lr_env.randomness import derive_seed
 from lr_env.stack import Stack, StackSettings
 from lr_env.stack.optimizers import STACKED_OPTIMIZERS
@@ -187,7 +187,7 @@ def _file(folder: Path, job: Job) -> RecordFile:
     ]  # fmt: skip
     fingerprint = digest({
         "spec": job.spec.to_dict(), "steps": job.steps, "seeds": job.seeds, "offsets": OFFSETS,
-        "rule": rule,
+        "rule": rule, "versions": package_versions(("lr-env", "torch", "numpy")),
     })  # fmt: skip
     return RecordFile(folder / "cells", fingerprint[:16], fingerprint)
 

@@ -63,6 +63,13 @@ def check_optimizer(optimizer: Any) -> None:
                 f"{type(optimizer).__name__} leaves its steps to the {type(inner).__name__} inside "
                 f"it: hand over optimizer.{name}, the one that steps."
             )
+    for group in optimizer.param_groups:
+        if not hasattr(group.get("lr"), "__float__"):
+            raise ModelError(
+                f"{type(optimizer).__name__} has no learning rate to scale (lr is "
+                f"{group.get('lr')!r}): give it one, such as Adafactor's lr=1e-3 with "
+                "relative_step=False."
+            )
     if isinstance(optimizer, Rprop):
         raise ModelError(
             "Rprop has step sizes of its own after the first step and cannot be controlled: use an "

@@ -24,7 +24,7 @@ from lr_env.controllable import (
     check_step,
 )
 from lr_env.decisions import check_horizon, default_steps_per_action
-from lr_env.errors import InvalidArgumentError, ModelError, NonFiniteLossError
+from lr_env.errors import InvalidArgumentError, LrEnvError, ModelError, NonFiniteLossError
 from lr_env.gradients import step_is_void
 from lr_env.instruments import Instruments
 from lr_env.layers import Layer
@@ -153,6 +153,9 @@ class LRController:
         self._optimizer = optimizer
         self._void = False
         self._depth = 0
+        self._remarks = Remarks(model, optimizer, self._instruments)
+        # Before anything is attached: whoever turns warnings into errors is to be left nothing.
+        self._remarks.at_the_beginning()
         _CONTROLLED.add(optimizer)
         self._handles = [
             optimizer.register_step_pre_hook(self._before_step),
@@ -161,8 +164,6 @@ class LRController:
             optimizer.register_state_dict_pre_hook(self._before_saving),
             optimizer.register_load_state_dict_pre_hook(self._before_loading),
         ]
-        self._remarks = Remarks(model, optimizer, self._instruments)
-        self._remarks.at_the_beginning()
 
     @property
     def layers(self) -> tuple[Layer, ...]:
@@ -223,7 +224,7 @@ class LRController:
         """
         return {
             "version": STATE_VERSION,
-            "policy": self.policy.card.get("weights_sha256"),
+            "policy": self.policy.weights_sha256,
             "envelope": asdict(self._instruments.envelope),
             "instruments": self._instruments.state_dict(),
             "remarks": self._remarks.state_dict(),
@@ -231,13 +232,28 @@ class LRController:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from `state_dict()`. Raises LrEnvError if it is of another model or policy."""
+        """Go on from `state_dict()`, or raise and leave everything as it is.
+
+        Raises:
+            LrEnvError: it is of another model, policy or version, or damaged.
+        """
+        try:
+            self._load(state)
+        except LrEnvError:
+            raise
+        except (KeyError, TypeError, AttributeError, ValueError, RuntimeError) as error:
+            raise ModelError(
+                "This controller state is damaged: what state_dict() returned is to be saved and "
+                "handed over whole; go back to another checkpoint, or begin the training anew."
+            ) from error
+
+    def _load(self, state: dict[str, Any]) -> None:
         if state.get("version") != STATE_VERSION:
             raise InvalidArgumentError(
                 f"This controller state is of version {state.get('version')}, not "
                 f"{STATE_VERSION}: go on with the lr_env that wrote it."
             )
-        if state.get("policy") != self.policy.card.get("weights_sha256"):
+        if state.get("policy") != self.policy.weights_sha256:
             raise InvalidArgumentError(
                 "This controller state was made with another policy: load that policy first."
             )
@@ -252,13 +268,14 @@ class LRController:
             raise InvalidArgumentError(
                 f"This controller state was saved with {apart}: make the controller with the same."
             )
-        self._instruments.load_state_dict(state["instruments"])
-        self._remarks.load_state_dict(state.get("remarks", {}))
-        self._remarks.at_resuming(state["instruments"].get("total_steps"))
-        self.history = [
+        history = [
             Decision(**{**entry, "learning_rates": tuple(entry["learning_rates"])})
             for entry in state["history"]
         ]
+        self._instruments.load_state_dict(state["instruments"])
+        self._remarks.load_state_dict(state.get("remarks", {}))
+        self.history = history
+        self._remarks.at_resuming(state["instruments"])
 
     # Whoever compiles optimizer.step compiles its hooks, too, and these are no arithmetic.
     @torch.compiler.disable  # type: ignore[untyped-decorator]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from lr_env.arguments import check_whole
+from lr_env.arguments import check_count, check_whole
 from lr_env.errors import InvalidArgumentError
 
 DECISIONS_BY_DEFAULT = 200
@@ -18,14 +18,12 @@ def default_steps_per_action(total_steps: int) -> int:
 def check_horizon(total_steps: int, steps_per_action: int) -> None:
     """Raise InvalidArgumentError unless both are whole numbers of at least 1."""
     check_whole("total_steps", total_steps)
-    check_whole("steps_per_action", steps_per_action)
+    check_count("steps_per_action", steps_per_action)
     if total_steps < 1:
         raise InvalidArgumentError(
             f"total_steps must be at least 1, not {total_steps}: hand over the number of optimizer "
             "steps that the training will take (batches per epoch times epochs)."
         )
-    if steps_per_action < 1:
-        raise InvalidArgumentError(f"steps_per_action must be at least 1, not {steps_per_action}.")
 
 
 def samples_met(total_steps: Tensor, steps_per_epoch: float, batch_size: int) -> Tensor:
@@ -49,9 +47,8 @@ def intervals(step: Tensor, steps_per_action: int, total_steps: Tensor) -> Tenso
 
 def total_steps_of(num_decisions: int, steps_per_action: int) -> int:
     """Return the optimizer steps that `num_decisions` decisions take."""
-    if num_decisions < 1:
-        raise InvalidArgumentError(f"num_decisions must be at least 1, not {num_decisions}.")
-    check_horizon(num_decisions, steps_per_action)
+    check_count("num_decisions", num_decisions)
+    check_count("steps_per_action", steps_per_action)
     step = 0
     for decision in range(num_decisions):
         if step >= steps_per_action:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -33,6 +34,19 @@ def check_device(device: Device) -> torch.device:
             "install a build of PyTorch for your GPU."
         )
     return known
+
+
+def placed(batch: Any, device: torch.device, dtype: torch.dtype | None = None) -> Any:
+    """Return `batch`, a nest of tensors, on `device`; floating-point ones in `dtype` if given."""
+    if isinstance(batch, Tensor):
+        own = batch.dtype if dtype is None or not batch.is_floating_point() else dtype
+        return batch.to(device, own, non_blocking=True)
+    if isinstance(batch, Mapping):
+        return {key: placed(value, device, dtype) for key, value in batch.items()}
+    if isinstance(batch, tuple | list):
+        parts = [placed(value, device, dtype) for value in batch]
+        return type(batch)(*parts) if hasattr(batch, "_fields") else type(batch)(parts)
+    return batch
 
 
 def copied_to_host(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import copy
 from collections import OrderedDict, defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
+from torch.optim import optimizer as torch_optimizer
 
 from lr_env.errors import ModelError
 from lr_env.gradients import unscaled
@@ -43,7 +45,7 @@ def dry_run(optimizer: Optimizer) -> Mapping[int, Tensor]:
         double = _double(optimizer, copies)
         devices = {own.device for own, _ in pairs if own.is_cuda}
         # Some optimizers add noise, from generators that are not ours.
-        with torch.random.fork_rng(devices=sorted(devices, key=str)):
+        with torch.random.fork_rng(devices=sorted(devices, key=str)), _no_hooks_of_all():
             for _ in range(DRY_RUN):
                 with torch.no_grad():
                     for own, twin in pairs:
@@ -58,6 +60,23 @@ def dry_run(optimizer: Optimizer) -> Mapping[int, Tensor]:
             "another optimizer."
         ) from error
     return {key: twin.detach() for key, twin in copies.items()}
+
+
+@contextmanager
+def _no_hooks_of_all() -> Iterator[None]:
+    """Keep hooks that torch has for the steps of all optimizers from counting copies' steps."""
+    places: tuple[Any, ...] = (
+        torch_optimizer._global_optimizer_pre_hooks,
+        torch_optimizer._global_optimizer_post_hooks,
+    )
+    kept = [dict(place) for place in places]
+    for place in places:
+        place.clear()
+    try:
+        yield
+    finally:
+        for place, hooks in zip(places, kept, strict=True):
+            place.update(hooks)
 
 
 def _twin(parameter: Tensor, optimizer: Optimizer) -> nn.Parameter:

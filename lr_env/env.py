@@ -141,9 +141,10 @@ class LayerwiseLREnv(gymnasium.Env[Observation, Action]):
         self._steps_per_action = steps_per_action
         self._batch_size = batch_size
         self._discrete = discrete
-        self._envelope = Envelope(
-            z_max, action_mode, max_step, z_init, ceiling, envelope_schedule, reach, leak,
-            pretrained_reach, shared_action,
+        self.envelope = Envelope(
+            z_max=z_max, mode=action_mode, max_step=max_step, z_init=z_init, ceiling=ceiling,
+            schedule=envelope_schedule, reach=reach, leak=leak, pretrained_reach=pretrained_reach,
+            shared=shared_action,
         )  # fmt: skip
         self._reward_kind: RewardKind = reward_kind
         self._gamma = gamma
@@ -229,7 +230,7 @@ class LayerwiseLREnv(gymnasium.Env[Observation, Action]):
             self._loop.optimizer,
             total_steps=self.total_steps,
             steps_per_action=self._steps_per_action,
-            envelope=self._envelope,
+            envelope=self.envelope,
             steps_per_epoch=task.steps_per_epoch(self._loop.batch_size),
             batch_size=self._loop.batch_size,
             is_pretrained=task.is_pretrained,

@@ -65,6 +65,9 @@ def write_json(path: Path, value: Mapping[str, Any]) -> None:
 
 def write_folder(folder: Path, fill: Callable[[Path], None]) -> None:
     """Let `fill` write a folder aside, then swap it in as `folder`. Raises OutputError."""
+    if folder.is_symlink():
+        # What it points to is written; it stays a link.
+        folder = folder.resolve()
     ensure_folder(folder.parent)
     if folder.exists() and not folder.is_dir():
         raise OutputError(f"Cannot write {folder} (a file stands there): choose another folder.")

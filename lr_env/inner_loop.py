@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from lr_env.arguments import check_count
+from lr_env.devices import placed
 from lr_env.errors import DataError, InvalidArgumentError, NonFiniteLossError
 from lr_env.optimizers import OptimizerFactory, build_optimizer
 from lr_env.randomness import IsolatedTorchRandomness, torch_generator
@@ -78,7 +79,8 @@ class InnerLoop:
     ) -> None:
         check_precision_and_batch(dtype, batch_size)
         self.task = task
-        self.batch_size = batch_size
+        # As many as there are: what is drawn in an update is what the instruments are told of.
+        self.batch_size = min(batch_size, max(1, task.size("train")))
         self.total_steps = total_steps
         self.base_lr = base_lr
         self._schedule = schedule
@@ -94,7 +96,7 @@ class InnerLoop:
             group["initial_lr"] = group["lr"]
         self._dtype = dtype
         self._device = device
-        self._stream = BatchStream(task, batch_size, torch_generator(seed, "batches"))
+        self._stream = BatchStream(task, self.batch_size, torch_generator(seed, "batches"))
         self.set_base_lr(0)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -115,7 +117,7 @@ class InnerLoop:
 
     def forward_backward(self) -> Tensor:
         """Compute the next mini-batch's gradient; return its loss, detached."""
-        batch = _placed(self._stream.next(), self._dtype, self._device)
+        batch = placed(self._stream.next(), self._device, self._dtype)
         self.optimizer.zero_grad()
         # Agents act under no_grad, and may step their environment in there, too.
         with torch.enable_grad(), self._dropout.use():
@@ -129,14 +131,17 @@ class InnerLoop:
         self.model.eval()
         total, seen = 0.0, 0
         for batch in self._validation_batches(samples):
-            own = _placed(batch, self._dtype, self._device)
+            own = placed(batch, self._device, self._dtype)
             loss = float(self.task.loss(self.model, own))
             total, seen = total + loss, seen + 1
         self.model.train()
         return total / seen
 
     def _validation_batches(self, samples: int) -> Iterator[Any]:
-        size, count = validation_batches(samples, self.task.size("validation"))
+        available = self.task.size("validation")
+        if available < 1:
+            raise DataError(f"Task {self.task.name!r} has no validation batches.")
+        size, count = validation_batches(samples, available)
         return itertools.islice(self.task.batches("validation", size), count)
 
 
@@ -166,15 +171,3 @@ def check_start(task_name: str, losses_finite: bool) -> None:
             f"The loss of task {task_name!r} is not finite before any update: check its data, "
             "initial weights and loss."
         )
-
-
-def _placed(batch: Any, dtype: torch.dtype, device: torch.device) -> Any:
-    """Return `batch` on `device`, its floating-point tensors in `dtype`."""
-    if isinstance(batch, Tensor):
-        return batch.to(device, dtype if batch.is_floating_point() else batch.dtype)
-    if isinstance(batch, Mapping):
-        return {key: _placed(value, dtype, device) for key, value in batch.items()}
-    if isinstance(batch, tuple | list):
-        parts = [_placed(value, dtype, device) for value in batch]
-        return type(batch)(*parts) if hasattr(batch, "_fields") else type(batch)(parts)
-    return batch

@@ -57,6 +57,10 @@ def build_task(
         LrEnvError: an unknown name or argument, or no task.
     """
     if isinstance(task, str):
+        if "seed" in arguments:
+            raise InvalidArgumentError(
+                "task_arguments hold no seed: every training's own comes from reset(seed=...)."
+            )
         return make_task(task, seed=seed, **arguments)
     built = task(seed) if callable(task) and not isinstance(task, Task) else task
     if not isinstance(built, Task):

@@ -66,6 +66,7 @@ class Instruments:
         self._statistics = LayerStatistics(model, self.layers, optimizer)
         self._next_decision = 0
         self._losses: list[Tensor] = []
+        self._of_made_steps = 0
         self._validation_loss = float("nan")
         dtype = next(model.parameters()).dtype
         self._dtype = dtype if dtype == torch.float64 else torch.float32
@@ -131,8 +132,8 @@ class Instruments:
         return bool(self._losses)
 
     def forget_losses(self) -> None:
-        """Forget the pending losses: their step is not made."""
-        self._losses.clear()
+        """Forget the losses since the last update: their step is not made."""
+        del self._losses[self._of_made_steps :]
 
     def observe(self) -> Tensor:
         """Return the observation `[L, F]` of this decision, with the pending gradient in place."""
@@ -144,6 +145,7 @@ class Instruments:
         sight = look(self._memory, self._signals(), self._scope, self.envelope, self._table)
         self._memory, self._scope, self._z = sight.memory, sight.scope, sight.z
         self._losses.clear()
+        self._of_made_steps = 0
         return sight.observation
 
     def act(self, action: Tensor) -> None:
@@ -166,6 +168,7 @@ class Instruments:
         rates = self.learning_rates
         self._rates.restore()
         self.step += 1
+        self._of_made_steps = len(self._losses)
         if self.step == self._next_decision:
             self._statistics.after_update(rates)
 
@@ -215,7 +218,6 @@ class Instruments:
         """Return what a resumed training needs, as plain values and tensors."""
         return {
             "step": self.step,
-            "total_steps": self.total_steps,
             "next_decision": self._next_decision,
             "z": self._z.clone(),
             "scope": self._scope.state_dict(),
@@ -224,6 +226,18 @@ class Instruments:
             "validation_loss": self._validation_loss,
             "statistics": self._statistics.state_dict(),
             "layers": [layer.name for layer in self.layers],
+            **self.setting,
+        }
+
+    @property
+    def setting(self) -> dict[str, Any]:
+        """What a training was said to be like, as plain values."""
+        return {
+            "total_steps": self.total_steps,
+            "steps_per_action": self.steps_per_action,
+            "steps_per_epoch": self.steps_per_epoch,
+            "batch_size": self._batch_size,
+            "pretrained": [layer.name for layer in self.layers if layer.pretrained],
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -249,15 +263,17 @@ class Instruments:
                 f"This controller state has {step} steps behind it, more than total_steps, "
                 f"{self.total_steps}: hand over the number of steps of the whole training."
             )
-        self._statistics.load_state_dict(state["statistics"])
-        self.step = step
         # A training that had overrun its steps was past the decision that never came.
-        self._next_decision = max(int(state["next_decision"]), step)
+        next_decision = max(int(state["next_decision"]), step)
         # A checkpoint may have been read onto the model's device; these live on the CPU.
-        self._z = state["z"].to(self._z, copy=True)
-        self._scope = Scope.from_state(
-            {name: own.to(self._z) for name, own in state["scope"].items()}
-        )
-        self._memory = Memory(**{name: own.to(self._z) for name, own in state["memory"].items()})
-        self._losses = [loss.clone() for loss in state["losses"]]
-        self._validation_loss = float(state["validation_loss"])
+        z = state["z"].to(self._z, copy=True)
+        scope = Scope.from_state({name: own.to(z) for name, own in state["scope"].items()})
+        memory = Memory(**{name: own.to(z) for name, own in state["memory"].items()})
+        losses = [loss.clone() for loss in state["losses"]]
+        validation_loss = float(state["validation_loss"])
+        # The first that changes anything, and itself whole or not at all.
+        self._statistics.load_state_dict(state["statistics"])
+        self.step, self._next_decision = step, next_decision
+        self._z, self._scope, self._memory = z, scope, memory
+        self._losses, self._validation_loss = losses, validation_loss
+        self._of_made_steps = len(losses)

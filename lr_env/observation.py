@@ -120,7 +120,8 @@ def remember(memory: Memory, signals: Signals) -> Memory:
     # What moved a layer that had no gradient was weight decay alone.
     moved_by_gradient = (signals.step == 0).unsqueeze(-1) | memory.initial_gradient.isfinite()
     validation = signals.validation_loss
-    improved = validation.isfinite() & ~(validation >= memory.best_validation)
+    measured = validation.isfinite()
+    improved = measured & ~(validation >= memory.best_validation)
     return replace(
         memory,
         initial=_first(memory.initial, loss),
@@ -128,7 +129,9 @@ def remember(memory: Memory, signals: Signals) -> Memory:
         slow=slow,
         best=fast.fmin(memory.best),
         variance=_blend(memory.variance, (loss - _first(memory.slow, loss)) ** 2, 0.9),
-        initial_validation=_first(memory.initial_validation, validation),
+        initial_validation=_first(
+            memory.initial_validation, validation.masked_fill(~measured, torch.nan)
+        ),
         best_validation=validation.fmin(memory.best_validation),
         best_validation_step=torch.where(
             improved, signals.step.to(validation.dtype), memory.best_validation_step

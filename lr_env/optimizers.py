@@ -60,5 +60,5 @@ def build_optimizer(
         raise ModelError(NOTHING_TO_TRAIN)
     try:
         return factory(trainable, lr=lr, **chosen)
-    except (TypeError, ValueError, IndexError) as error:
+    except (TypeError, ValueError, IndexError, RuntimeError) as error:
         raise InvalidArgumentError(f"Optimizer {optimizer!r}: {error}.") from error

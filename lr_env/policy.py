@@ -21,6 +21,7 @@ from lr_env.errors import LrEnvError, PolicyError, UnknownNameError
 from lr_env.observation import FEATURES, FEATURES_VERSION
 
 WEIGHTS_FILE, CARD_FILE = "policy.safetensors", "card.json"
+FORMAT = 1
 DEFAULT_POLICY = "ppo-v1"
 ACTIVATIONS = {"tanh": torch.tanh, "relu": torch.relu}
 _SHIPPED = Path(__file__).parent / "policies"
@@ -46,6 +47,11 @@ class FrozenPolicy:
         self._layers = _checked_weights(weights, card)
         self.discrete = card["action_space"] == "discrete"
         self.envelope = _envelope(card)
+
+    @property
+    def weights_sha256(self) -> str:
+        """The SHA-256 of the weights' file, whether there is one or not, hexadecimal."""
+        return hashlib.sha256(save_tensors(self.weights())).hexdigest()
 
     def act(self, observation: Tensor) -> Tensor:
         """Return actions `[..., L]` in [-1, 1] for observations `[..., L, F]`; no randomness."""
@@ -127,7 +133,7 @@ def make_card(
     """Return a card with all that loading checks, and whatever else there is to say `about` it."""
     return {
         "name": name,
-        "format": 1,
+        "format": FORMAT,
         "features_version": FEATURES_VERSION,
         "features": list(FEATURES),
         "action_space": action_space,
@@ -175,6 +181,11 @@ def _broken(folder: Path, what: str) -> PolicyError:
 
 
 def _checked_card(card: Mapping[str, Any]) -> str:
+    if card.get("format", FORMAT) != FORMAT:
+        raise PolicyError(
+            f"its card is of format {card['format']!r}, this lr_env reads format {FORMAT}: use the "
+            "lr_env that wrote it."
+        )
     if card.get("features_version") != FEATURES_VERSION or card.get("features") != list(FEATURES):
         raise PolicyError(
             f"it was trained on features of version {card.get('features_version')}, this lr_env "

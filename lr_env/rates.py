@@ -94,6 +94,11 @@ class LayerRates:
             if group["params"]:
                 part = split[id(group["params"][0])]
                 group.update({k: v for k, v in part.items() if k not in ("params", "lr")})
+        # A group that was added after a step that failed is nobody's part.
+        known = {id(parameter) for group in self._own_groups for parameter in group["params"]}
+        for part in self._optimizer.param_groups:
+            if not any(id(parameter) in known for parameter in part["params"]):
+                self._own_groups.append(part)
         self._optimizer.param_groups = self._own_groups
         self._own_groups = None
 

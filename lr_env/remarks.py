@@ -93,14 +93,24 @@ class Remarks:
             f"rates {what}. Hand over a larger total_steps.",
         )
 
-    def at_resuming(self, planned: int | None) -> None:
-        """Warn of a training that was planned for another number of steps."""
-        total = self._instruments.total_steps
+    def at_resuming(self, saved: Mapping[str, Any]) -> None:
+        """Warn of a training that is said to be another than the one that was saved."""
+        own = self._instruments.setting
+        total, planned = own.pop("total_steps"), saved.get("total_steps")
         if planned not in (None, total):
             self._say(
                 "plan",
                 f"The training that goes on was planned for {planned} steps, and total_steps is "
                 f"{total}: it counts from the training's beginning.",
+            )
+        # States of earlier versions do not say.
+        apart = [name for name, value in own.items() if saved.get(name, value) != value]
+        if apart:
+            self._say(
+                "setting",
+                f"The training that goes on had another {', '.join(apart)} ("
+                f"{', '.join(repr(saved[name]) for name in apart)}): give the controller the same, "
+                "or what the policy sees changes in the middle of it.",
             )
 
     def _of_strangers(self) -> None:

@@ -7,6 +7,7 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
+from lr_env.arguments import check_number
 from lr_env.errors import InvalidArgumentError, UnknownNameError
 
 RewardKind = Literal["potential", "progress"]
@@ -19,6 +20,7 @@ def check_reward(kind: str, gamma: float) -> None:
     """Raise UnknownNameError or InvalidArgumentError unless the kind exists and 0 < gamma <= 1."""
     if kind not in get_args(RewardKind):
         raise UnknownNameError("reward kind", str(kind), get_args(RewardKind))
+    check_number("gamma", gamma)
     if not 0.0 < gamma <= 1.0:
         raise InvalidArgumentError(f"gamma must be in (0, 1], not {gamma}.")
 

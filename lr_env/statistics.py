@@ -121,15 +121,18 @@ class LayerStatistics:
                         "This controller state belongs to a model with layers of other sizes: load "
                         "it into the model that it was saved with."
                     )
-        for name, own in pairs:
-            for kept, loaded in zip(own, state[name], strict=True):
-                torch._foreach_copy_(kept, list(loaded))
         # A checkpoint is often read onto the CPU, wherever the model is.
-        for name, values in (("previous_dot", self._previous_dot), ("direction", self._direction)):
-            values[:] = [
+        placed = {
+            name: [
                 value.to(group[0].device, copy=True)
                 for value, group in zip(state[name], self._layers, strict=True)
             ]
+            for name in ("previous_dot", "direction")
+        }
+        for name, own in pairs:
+            for kept, loaded in zip(own, state[name], strict=True):
+                torch._foreach_copy_(kept, list(loaded))
+        self._previous_dot[:], self._direction[:] = placed["previous_dot"], placed["direction"]
 
     def _row(self, index: int, options: Mapping[int, Mapping[str, Any]]) -> Tensor:
         group = self._layers[index]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -17,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lr_env.action import Envelope, read_action
+from lr_env.arguments import check_count
 from lr_env.env import LayerwiseLREnv
 from lr_env.errors import InvalidArgumentError, UnknownNameError
 from lr_env.instances import build_task
@@ -63,6 +63,8 @@ class LayerwiseLRVectorEnv(VectorEnv[Arrays, Arrays, Arrays]):
                 "The vector environment draws nothing: leave render_mode out, or ask make_vec for "
                 "vectorization_mode='sync'."
             )
+        check_count("num_envs", num_envs)
+        check_count("workers", workers)
         # The single environment checks the arguments, and its spaces are those of a lane.
         single = LayerwiseLREnv(task, **arguments)
         given = inspect.signature(LayerwiseLREnv).bind(task, **arguments)
@@ -74,7 +76,7 @@ class LayerwiseLRVectorEnv(VectorEnv[Arrays, Arrays, Arrays]):
         self.layer_names = single.layer_names
         self.total_steps = single.total_steps
         make_task = partial(_tensor_task, chosen["task"], dict(chosen["task_arguments"] or {}))
-        settings = replace(_settings(chosen, single.total_steps), compile=compile)
+        settings = _settings(chosen, single.total_steps, single.envelope, compile)
         self._stack: Stack | SplitStack = (
             Stack(make_task, num_envs, settings)
             if workers == 1
@@ -189,7 +191,9 @@ class LayerwiseLRVectorEnv(VectorEnv[Arrays, Arrays, Arrays]):
         return infos
 
 
-def _settings(chosen: Mapping[str, Any], total_steps: int) -> StackSettings:
+def _settings(
+    chosen: Mapping[str, Any], total_steps: int, envelope: Envelope, compile: bool
+) -> StackSettings:
     """Return the stack's settings that the single environment's arguments mean."""
     if not isinstance(chosen["optimizer"], str):
         raise InvalidArgumentError(
@@ -205,18 +209,8 @@ def _settings(chosen: Mapping[str, Any], total_steps: int) -> StackSettings:
         optimizer_arguments=dict(chosen["optimizer_arguments"] or {}),
         schedules=(chosen["base_schedule"],),
         total_steps=total_steps,
-        envelope=Envelope(
-            chosen["z_max"],
-            chosen["action_mode"],
-            chosen["max_step"],
-            chosen["z_init"],
-            chosen["ceiling"],
-            chosen["envelope_schedule"],
-            chosen["reach"],
-            chosen["leak"],
-            chosen["pretrained_reach"],
-            chosen["shared_action"],
-        ),
+        envelope=envelope,
+        compile=compile,
         validation_seen=float(chosen["observe_validation"]),
         **{name: chosen[name] for name in same},
     )

@@ -61,3 +61,9 @@ def test_more_minibatches_than_decisions_and_layers_without_units_are_refused() 
 def test_an_ablation_has_seeds_each_once(seeds: tuple[int, ...]) -> None:
     with pytest.raises(InvalidArgumentError, match="seeds"):
         AblationConfig(seeds=seeds)
+
+
+@pytest.mark.parametrize("name", ["../up", "team/ppo", "", ".hidden", "a" * 65])
+def test_a_name_that_is_a_path_is_refused(name: str) -> None:
+    with pytest.raises(InvalidArgumentError, match="name is of letters"):
+        TrainConfig(name=name)

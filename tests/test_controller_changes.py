@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch import nn
 from torch.optim import Optimizer
+from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from lr_env.controller import LRController
 from lr_env.errors import InvalidArgumentError, ModelError, PolicyError
@@ -185,3 +186,41 @@ def test_parameters_without_numbers_are_nothing_to_remark_upon() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         control(model, adam(model))
+
+
+def test_a_group_that_is_added_after_a_step_that_broke_off_stays() -> None:
+    model, late = build_toy_model(), nn.Linear(2, 2)
+    optimizer = Breaks(model.parameters(), lr=1e-3)
+    controller = control(model, optimizer)
+    advance(model, optimizer, controller, 0, 3)
+    optimizer.fails = True
+    with pytest.raises(RuntimeError, match="broken off"):
+        advance(model, optimizer, controller, 3, 4)
+    optimizer.fails = False
+    optimizer.add_param_group({"params": list(late.parameters()), "lr": 0.5})
+    advance(model, optimizer, controller, 3, 5)
+    assert [group["lr"] for group in optimizer.param_groups] == [1e-3, 0.5]
+
+
+def test_hooks_on_the_steps_of_all_optimizers_count_those_that_are_made() -> None:
+    model, steps = build_toy_model(), []
+    optimizer = adam(model)
+    controller = control(model, optimizer)
+    handle = register_optimizer_step_pre_hook(lambda own, *_: steps.append(own))
+    try:
+        advance(model, optimizer, controller, 0, 3)
+    finally:
+        handle.remove()
+    assert steps == [optimizer] * 3
+
+
+def test_a_warning_that_is_an_error_leaves_nothing_attached() -> None:
+    model, other = build_toy_model(), nn.Linear(2, 2)
+    optimizer = torch.optim.Adam([*model.parameters(), *other.parameters()])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(UserWarning, match="not this model's"):
+            control(model, optimizer)
+    assert not optimizer._optimizer_step_pre_hooks
+    with pytest.warns(UserWarning, match="not this model's"):
+        control(model, optimizer)

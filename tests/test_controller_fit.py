@@ -98,3 +98,11 @@ def test_a_compiled_model_has_the_names_of_its_own() -> None:
     compiled = torch.compile(model, backend="eager")
     controller = control(compiled, torch.optim.Adam(compiled.parameters()), pretrained=["0"])
     assert [layer.name for layer in controller.layers] == ["0", "2"]
+
+
+def test_an_optimizer_without_a_rate_is_refused() -> None:
+    model = build_toy_model()
+    optimizer = torch.optim.Adam(model.parameters())
+    optimizer.param_groups[0]["lr"] = None
+    with pytest.raises(ModelError, match="no learning rate to scale"):
+        control(model, optimizer)

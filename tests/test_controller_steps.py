@@ -136,3 +136,23 @@ def test_losses_below_zero_are_said_to_be_unseen_once() -> None:
             optimizer.step()
     assert len(caught) == 1
     assert "below zero" in str(caught[0].message)
+
+
+def test_a_step_that_was_left_out_takes_no_losses_of_others_along() -> None:
+    model = build_toy_model()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01, fused=True)
+    scaler = torch.amp.GradScaler("cpu", init_scale=2.0**10)
+    controller = control(model, optimizer, steps_per_action=8)
+    for index in range(16):
+        x, y = batch(index)
+        loss = nn.functional.cross_entropy(model(x), y)
+        optimizer.zero_grad()
+        scaler.scale(loss).backward()
+        if index == 14:
+            model[0].weight.grad[0, 0] = float("inf")
+        controller.observe(loss)
+        scaler.step(optimizer)
+        scaler.update()
+    # Of the decision at step 8; the one after is due at 16, of which step 14 was left out.
+    assert controller.history[-1].step == 8
+    assert len(controller._instruments._losses) == 15 - 9

@@ -111,3 +111,14 @@ def test_a_folder_that_cannot_be_made_aside_is_an_output_error(
     monkeypatch.setattr(files.tempfile, "mkdtemp", full)
     with pytest.raises(OutputError, match="No space left on device"):
         files.write_folder(tmp_path / "policy", lambda aside: None)
+
+
+def test_a_folder_that_is_a_link_stays_one(tmp_path: Path) -> None:
+    real, link = tmp_path / "real", tmp_path / "latest"
+    real.mkdir()
+    (real / "old").write_text("old")
+    link.symlink_to(real)
+    files.write_folder(link, lambda aside: files.write_text(aside / "new", "new"))
+    assert link.is_symlink()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["latest", "real"]
+    assert [path.name for path in real.iterdir()] == ["new"]

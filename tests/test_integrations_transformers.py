@@ -223,6 +223,20 @@ def test_a_checkpoint_without_the_controller_is_refused(
         trainer.train(resume_from_checkpoint=str(tmp_path / "checkpoint-5"))
 
 
+@pytest.mark.parametrize("data", [b"", b"garbage", b"PK\x03\x04 cut off"])
+def test_a_damaged_state_of_the_controller_is_one_sentence(
+    tmp_path: Path, policy: FrozenPolicy, data: bytes
+) -> None:
+    train(tmp_path, policy, save_strategy="steps", save_steps=5)
+    (tmp_path / "checkpoint-5" / STATE_FILE).write_bytes(data)
+    trainer = transformers.Trainer(
+        build(), arguments(tmp_path), train_dataset=rows(), callbacks=[LRControllerCallback(policy)]
+    )
+    with pytest.raises(ModelError, match="cannot be read"):
+        trainer.train(resume_from_checkpoint=str(tmp_path / "checkpoint-5"))
+    assert not trainer.model._forward_hooks
+
+
 def test_a_model_that_returns_no_loss_is_one_sentence(tmp_path: Path, policy: FrozenPolicy) -> None:
     trainer = transformers.Trainer(
         build(), arguments(tmp_path), train_dataset=rows(),

@@ -22,6 +22,7 @@ from lr_env.command_line import run_command
 from lr_env.errors import DataError, InvalidArgumentError, PolicyError, UnknownNameError
 from lr_env.meta_test.spec import MetaTestSpec
 from lr_env.meta_test.suite import MetaTestEntry
+from lr_env.policy import FrozenPolicy
 from tests.toys import make_policy
 
 RATES = (1e-4, 1e-3, 1e-2)
@@ -238,3 +239,13 @@ def test_names_may_be_separated_by_commas_and_count_once() -> None:
         MetaTestConfig(policy=())
     with pytest.raises(UnknownNameError):
         MetaTestConfig(entries=("nothing-like-it",))
+
+
+def test_the_name_on_a_card_is_no_path(tmp_path: Path) -> None:
+    policy = make_policy(seed=0)
+    stranger = FrozenPolicy(policy.weights(), {**policy.card, "name": "../../escaped/"})
+    stranger.save(tmp_path / "policy")
+    MetaTest(config(tmp_path / "in", str(tmp_path / "policy")), TINY, RATES)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["in", "policy"]
+    (own,) = (tmp_path / "in" / "out").iterdir()
+    assert own.name.startswith("escaped-")

@@ -200,3 +200,12 @@ def test_the_raw_rate_is_not_observed() -> None:
     slow, fast = (env[lr].reset(seed=0)[0] for lr in env)
     changed = {FEATURES[index] for index in np.flatnonzero((slow != fast).any(0))}
     assert changed == {"relative_rate", "mean_relative_rate", "total_rate"}
+
+
+@pytest.mark.parametrize("first", [float("inf"), float("nan")])
+def test_a_validation_loss_that_is_not_finite_is_no_first_one(first: float) -> None:
+    memory = Memory.empty((), len(LAYERS), TABLE.size)
+    for step, loss in ((1.0, first), (2.0, 0.7), (3.0, 0.35)):
+        memory = remember(memory, signals(step=scalar(step), validation_loss=scalar(loss)))
+    assert float(memory.initial_validation) == 0.7
+    assert float(memory.best_validation) == 0.35

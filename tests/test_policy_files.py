@@ -78,6 +78,7 @@ FAULTS: dict[str, tuple[Callable[[Path], object], str]] = {
     "bottomless card": (lambda f: (f / CARD_FILE).write_text("[" * 100_000), "not valid JSON"),
     "a list for a card": (lambda f: (f / CARD_FILE).write_text("[]"), "not a JSON object"),
     "other feature version": (lambda f: edit_card(f, features_version=99), "version 99"),
+    "a later format": (lambda f: edit_card(f, format=2), "format 2"),
     "features renamed": (lambda f: edit_card(f, features=["x", *FEATURES[1:]]), "features"),
     "features left out": (lambda f: edit_card(f, features=...), "features"),
     "unknown action space": (lambda f: edit_card(f, action_space="tuple"), "action_space"),

@@ -122,3 +122,17 @@ def test_the_folder_is_ones_own_then_the_users(monkeypatch: pytest.MonkeyPatch) 
     assert cache_folder() == Path("/users/cache/lr_env")
     monkeypatch.delenv("XDG_CACHE_HOME")
     assert cache_folder() == Path.home() / ".cache" / "lr_env"
+
+
+def test_a_lock_that_cannot_be_had_is_a_warning(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def without(path: Path) -> None:
+        raise OSError(38, "Function not implemented")
+
+    monkeypatch.setattr("lr_env.tasks.cache.FileLock", without)
+    compute = Computation()
+    with pytest.warns(UserWarning, match="Nothing is cached"):
+        entry = cached("kind", "key", compute)
+    assert compute.calls == 1
+    assert len(entry.tensors["x"]) == 50

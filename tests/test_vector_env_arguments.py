@@ -29,6 +29,9 @@ class Frozen(ToyTask):
 
 MISTAKES = [
     ({"num_envs": 0}, InvalidArgumentError, "at least 1"),
+    ({"num_envs": 2.0}, InvalidArgumentError, "num_envs must be a whole number"),
+    ({"workers": "2"}, InvalidArgumentError, "workers must be a whole number"),
+    ({"num_envs": 4, "workers": 1.5}, InvalidArgumentError, "workers must be a whole number"),
     ({"task": "tyo"}, UnknownNameError, "did you mean 'toy'"),
     ({"task": OwnLoss}, InvalidArgumentError, "cannot be stacked"),
     ({"task": Frozen}, ModelError, "frozen"),

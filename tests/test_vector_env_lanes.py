@@ -96,6 +96,7 @@ SAME: dict[str, dict[str, Any]] = {
     "batchnorm": {"task": BATCHNORM, "observe_validation": True, "validation_samples": 20},
     "discrete": {"discrete": True, "max_step": 1.0, "batch_size": 10},
     "warm restarts": {"base_schedule": lambda step, total: 2.0 - step % 3},
+    "a batch larger than the data": {"batch_size": 100, "z_init": "matched", "z_max": 14.0},
     "same data": {"task": ToyTask(3), "steps_per_action": 1},
 }
 

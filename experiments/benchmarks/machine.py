@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import os
 import platform
 from dataclasses import dataclass
@@ -13,7 +12,6 @@ from typing import Any
 import torch
 
 from experiments.benchmarks.measure import rates
-from lr_env.env import LayerwiseLREnv
 
 _CPU_INFO = Path("/proc/cpuinfo")
 
@@ -56,8 +54,8 @@ def surroundings() -> dict[str, Any]:
 
 
 def cuda_at_hand() -> bool:
-    """Return whether there is a GPU, and environments that can be put on it."""
-    return torch.cuda.is_available() and "device" in inspect.signature(LayerwiseLREnv).parameters
+    """Return whether there is a GPU that PyTorch can use."""
+    return torch.cuda.is_available()
 
 
 def _processor() -> str:

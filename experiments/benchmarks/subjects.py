@@ -192,10 +192,9 @@ class VectorKind:
 
     def _make(self, own: Architecture) -> Any:
         register_envs()
-        device: dict[str, Any] = {} if self.device == "cpu" else {"device": self.device}
         return gymnasium.make_vec(
             _ID, num_envs=self.num, workers=self.workers, compile=self.compile,
-            num_decisions=ENDING if self.ending else UNENDING, **device, **own.arguments,
+            num_decisions=ENDING if self.ending else UNENDING, device=self.device, **own.arguments,
         )  # fmt: skip
 
 

@@ -21,6 +21,7 @@ from experiments.meta_test.losses import log_losses
 from experiments.records import Record
 from lr_env import files
 from lr_env.action import Envelope
+from lr_env.arguments import check_count
 from lr_env.command_line import run_command
 from lr_env.meta_test.pilots import hold
 from lr_env.meta_test.trial import run_trial
@@ -49,6 +50,11 @@ class LRStarConfig:
     """The file to write."""
     workers: int | None = None
     """Processes, of one thread each; the number of cores if not given."""
+
+    def __post_init__(self) -> None:
+        for name in ("specs", "seeds", "workers"):
+            if getattr(self, name) is not None:
+                check_count(name, getattr(self, name))
 
 
 @dataclass(frozen=True)

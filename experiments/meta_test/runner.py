@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -183,4 +184,6 @@ def _label(given: str, policy: FrozenPolicy) -> str:
     """
     if given in policy_names():
         return given
-    return f"{policy.name}-{policy_digest(policy)[:8]}"
+    # A card may come from anybody, and its name is no path.
+    name = re.sub(r"[^A-Za-z0-9_.-]+", "-", policy.name).strip(".-") or "policy"
+    return f"{name[:64]}-{policy_digest(policy)[:8]}"

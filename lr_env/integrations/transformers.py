@@ -6,6 +6,7 @@ import io
 from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -15,7 +16,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 from lr_env import files
 from lr_env.action import InitialScale
 from lr_env.controller import LRController
-from lr_env.errors import ModelError
+from lr_env.errors import LrEnvError, ModelError
 from lr_env.policy import DEFAULT_POLICY, FrozenPolicy
 from lr_env.pretrained import Pretrained
 from lr_env.tasks.torchvision_import import import_torchvision
@@ -189,6 +190,7 @@ class LRControllerCallback(TrainerCallback):  # type: ignore[misc]
             return
         try:
             saved = torch.load(path, map_location="cpu", weights_only=True)
+            self.controller.load_state_dict(saved)
         except FileNotFoundError as error:
             self._release()
             raise ModelError(
@@ -196,7 +198,14 @@ class LRControllerCallback(TrainerCallback):  # type: ignore[misc]
                 "was saved with this callback (give one outside output_dir to TrainingArguments, "
                 "too, as resume_from_checkpoint), or begin anew."
             ) from error
-        self.controller.load_state_dict(saved)
+        except LrEnvError:
+            self._release()
+            raise
+        except (OSError, EOFError, RuntimeError, AttributeError, UnpicklingError) as error:
+            self._release()
+            raise ModelError(
+                f"{path} cannot be read: resume from another checkpoint, or begin anew."
+            ) from error
 
 
 def _steps_per_epoch(loader: Any, args: TrainingArguments) -> float | None:

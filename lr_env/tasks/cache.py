@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -53,19 +54,26 @@ def cached(kind: str, key: str, compute: Callable[[], Mapping[str, Tensor]]) -> 
     entry = _load(path)
     if entry is not None:
         return entry
-    try:
-        files.ensure_folder(path.parent)
-        with FileLock(path.with_suffix(".lock")):
-            return _load(path) or _stored(path, compute())
-    except OutputError as error:
-        warn_user(f"Nothing is cached: {error} (environment variable {CACHE_VARIABLE})")
-    return _entry(compute())
+    with ExitStack() as held:
+        try:
+            files.ensure_folder(path.parent)
+            held.enter_context(FileLock(path.with_suffix(".lock")))
+        except (OutputError, OSError) as error:
+            # Some file systems have no locks.
+            _warn(error)
+            return _entry(compute())
+        entry = _load(path)
+        if entry is None:
+            entry = _entry(compute())
+            try:
+                files.write_bytes(path, save(dict(entry.tensors), {_HASH: entry.hash}))
+            except OutputError as error:
+                _warn(error)
+        return entry
 
 
-def _stored(path: Path, tensors: Mapping[str, Tensor]) -> Entry:
-    entry = _entry(tensors)
-    files.write_bytes(path, save(dict(entry.tensors), {_HASH: entry.hash}))
-    return entry
+def _warn(error: Exception) -> None:
+    warn_user(f"Nothing is cached: {error} (environment variable {CACHE_VARIABLE})")
 
 
 def _load(path: Path) -> Entry | None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+from lr_env.devices import placed
 
 
 @contextmanager
@@ -24,7 +26,7 @@ def eval_mode(model: nn.Module) -> Iterator[None]:
 def on_device_of(model: nn.Module, batch: Any) -> Any:
     """Return `batch`, a nest of tensors, on the device of the model's parameters."""
     device = next((own.device for own in model.parameters()), torch.device("cpu"))
-    return _moved(batch, device)
+    return placed(batch, device)
 
 
 def binary_scores(logits: Tensor, targets: Tensor) -> dict[str, float]:
@@ -46,13 +48,3 @@ def accuracy(logits: Tensor, targets: Tensor) -> float:
 def commonest_share(labels: Tensor) -> float:
     """Return the share of the commonest class in `labels` `[n]`: a constant guess' accuracy."""
     return float(labels.bincount().max()) / len(labels)
-
-
-def _moved(batch: Any, device: torch.device) -> Any:
-    if isinstance(batch, Tensor):
-        return batch.to(device, non_blocking=True)
-    if isinstance(batch, Mapping):
-        return {key: _moved(value, device) for key, value in batch.items()}
-    if isinstance(batch, tuple | list):
-        return type(batch)(_moved(value, device) for value in batch)
-    return batch

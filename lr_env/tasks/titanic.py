@@ -14,7 +14,8 @@ from torch import nn
 from lr_env.tasks.base import SPLITS, Split
 from lr_env.tasks.evaluation import accuracy, binary_scores
 from lr_env.tasks.scales import DEFAULT_SCALE, Scale, recipe_at
-from lr_env.tasks.sources import data_error, load_table, resolve_source
+from lr_env.tasks.sources import data_error, load_table
+from lr_env.tasks.stored import source_label
 from lr_env.tasks.table import (
     content_hash,
     multilayer_perceptron,
@@ -67,7 +68,7 @@ class Titanic(TensorTask):
         rows = stratified_rows(labels, seed)
         self._stored = len(labels)
         inputs = encode(_derived(_with_numbers(table)), rows["train"])
-        self._source = resolve_source(self.name, HUB, data)
+        self._source = source_label(self.name, HUB, data)
         self._hash = content_hash(table[list(COLUMNS)].astype(str).to_numpy(dtype="U"))
         super().__init__(tensor_splits(inputs, labels, rows), seed)
 
@@ -96,7 +97,7 @@ class Titanic(TensorTask):
             **super().describe(),
             "scale": self.scale,
             "rows": {split: f"{self.size(split)} of {self._stored} in train" for split in SPLITS},
-            "source": Path(self._source).name,
+            "source": self._source,
             "hash": self._hash,
         }
 
