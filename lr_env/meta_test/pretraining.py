@@ -18,6 +18,7 @@ from lr_env.meta_test.data import VOCABULARY, with_cls
 from lr_env.meta_test.models import build_body
 from lr_env.meta_test.spec import MetaTestSpec
 from lr_env.randomness import IsolatedTorchRandomness, derive_seed, torch_generator
+from lr_env.tasks.family.pretraining import pretrain
 
 POOL = 2
 _STEPS, _BATCH = 1200, 64
@@ -84,15 +85,8 @@ def pretrained(spec: MetaTestSpec, number: int) -> tuple[World, dict[str, Tensor
         body = build_body(spec)
         model = nn.Sequential(body, nn.Linear(spec.width, world.latent))
     generator = torch_generator(seed, "inputs")
-    optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 3e-3, total_steps=_STEPS)
-    for _ in range(_STEPS):
-        inputs, latent = world.draw(_BATCH, generator)
-        loss = nn.functional.cross_entropy(model(inputs), latent)
-        optimizer.zero_grad()
-        torch.autograd.backward(loss)
-        optimizer.step()
-        schedule.step()
+    draw = functools.partial(world.draw, _BATCH, generator)
+    pretrain(model, draw, nn.functional.cross_entropy, _STEPS)
     return world, {name: value.detach() for name, value in body.state_dict().items()}
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -44,6 +45,24 @@ class Teacher:
         return torch.tanh(torch.tanh(values @ self._first) @ self._second)
 
 
+def pretrain(
+    model: nn.Module,
+    draw: Callable[[], tuple[Tensor, Tensor]],
+    loss: Callable[[Tensor, Tensor], Tensor],
+    steps: int,
+) -> None:
+    """Train `model` for `steps` on batches that are drawn, by Adam under a one-cycle schedule."""
+    optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 3e-3, total_steps=steps)
+    for _ in range(steps):
+        inputs, targets = draw()
+        lost = loss(model(inputs), targets)
+        optimizer.zero_grad()
+        torch.autograd.backward(lost)
+        optimizer.step()
+        schedule.step()
+
+
 @functools.cache
 def pretrained(spec: FamilySpec, number: int) -> tuple[Teacher, dict[str, Tensor]]:
     """Return teacher `number` of the pool and the weights of the backbone that learned it."""
@@ -53,13 +72,10 @@ def pretrained(spec: FamilySpec, number: int) -> tuple[Teacher, dict[str, Tensor
         backbone = build_backbone(spec)
         model = nn.Sequential(backbone, nn.Linear(spec.width, FEATURES))
     generator = torch_generator(seed, "inputs")
-    optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 3e-3, total_steps=_STEPS)
-    for _ in range(_STEPS):
+
+    def draw() -> tuple[Tensor, Tensor]:
         inputs = teacher.inputs(_BATCH, generator)
-        loss = nn.functional.mse_loss(model(inputs), teacher.features(inputs))
-        optimizer.zero_grad()
-        torch.autograd.backward(loss)
-        optimizer.step()
-        schedule.step()
+        return inputs, teacher.features(inputs)
+
+    pretrain(model, draw, nn.functional.mse_loss, _STEPS)
     return teacher, {name: value.detach() for name, value in backbone.state_dict().items()}
