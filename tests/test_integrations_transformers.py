@@ -223,6 +223,24 @@ def test_a_checkpoint_without_the_controller_is_refused(
         trainer.train(resume_from_checkpoint=str(tmp_path / "checkpoint-5"))
 
 
+@pytest.mark.parametrize("observed", [False, True])
+def test_evaluation_losses_are_handed_over_where_that_is_asked_for(
+    tmp_path: Path, policy: FrozenPolicy, monkeypatch: pytest.MonkeyPatch, observed: bool
+) -> None:
+    seen: list[float] = []
+    monkeypatch.setattr(LRController, "observe_validation", lambda own, loss: seen.append(loss))
+    trainer = transformers.Trainer(
+        build(), arguments(tmp_path, eval_strategy="steps", eval_steps=3), train_dataset=rows(),
+        eval_dataset=rows(), callbacks=[LRControllerCallback(policy, observe_evaluations=observed)],
+    )  # fmt: skip
+    trainer.train()
+    logged = [row["eval_loss"] for row in trainer.state.log_history if "eval_loss" in row]
+    assert len(logged) == 4
+    assert seen == (logged if observed else [])
+    trainer.evaluate()
+    assert len(seen) == (4 if observed else 0)
+
+
 @pytest.mark.parametrize("data", [b"", b"garbage", b"PK\x03\x04 cut off"])
 def test_a_damaged_state_of_the_controller_is_one_sentence(
     tmp_path: Path, policy: FrozenPolicy, data: bytes

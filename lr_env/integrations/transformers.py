@@ -106,6 +106,8 @@ class LRControllerCallback(TrainerCallback):  # type: ignore[misc]
         z_init: `matched`, `calibrated`, `cautious` or `zero`; see `LRController`.
         pretrained: whether weights are pretrained, the names of those that are, or a function of
             the name; if None, what was loaded from a checkpoint is.
+        observe_evaluations: whether to hand over the `eval_loss` of the Trainer's evaluations;
+            say so where there are some 20 of them in a training, as the policy is used to.
 
     Attributes:
         controller: the `LRController` of the last training, with its history; None before it.
@@ -122,8 +124,10 @@ class LRControllerCallback(TrainerCallback):  # type: ignore[misc]
         z_max: float | None = None,
         z_init: InitialScale | None = None,
         pretrained: Pretrained = None,
+        observe_evaluations: bool = False,
     ) -> None:
         self.controller: LRController | None = None
+        self._observe_evaluations = observe_evaluations
         self._policy = policy
         self._pretrained = pretrained
         self._options: dict[str, Any] = {
@@ -162,6 +166,16 @@ class LRControllerCallback(TrainerCallback):  # type: ignore[misc]
         """Hand the step's loss to the controller, after gradients were clipped."""
         if self.controller is not None and self._tap is not None:
             self.controller.observe(self._tap.take())
+
+    def on_evaluate(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **given: Any
+    ) -> None:
+        """Hand the validation loss to the controller, if it is to see it."""
+        loss = given.get("metrics", {}).get("eval_loss")
+        if not self._observe_evaluations or self._tap is None or loss is None:
+            return
+        if self.controller is not None:
+            self.controller.observe_validation(loss)
 
     def on_save(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **given: Any
