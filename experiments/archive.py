@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from experiments.records import RecordFile, digest
+from experiments.records import Record, RecordFile, digest
 from lr_env.errors import DataError, InvalidArgumentError
 
 ARCHIVE = "records.jsonl.xz"
@@ -50,13 +50,7 @@ def unpack(archive: Path, folder: Path) -> tuple[int, int, int]:
         DataError: there is no such archive, or it is damaged.
         OutputError: `folder` cannot be written.
     """
-    try:
-        with lzma.open(archive, "rt", encoding="utf-8") as text:
-            lines = [json.loads(line) for line in text]
-    except OSError as error:
-        raise DataError(f"Cannot read {archive} ({error.strerror or error}).") from error
-    except (lzma.LZMAError, EOFError, ValueError, RecursionError) as error:
-        raise _damaged(archive) from error
+    lines = _lines(archive)
     files = [_file_of(line, archive, folder) for line in lines]
     fresh = [
         (file, line["record"])
@@ -67,6 +61,28 @@ def unpack(archive: Path, folder: Path) -> tuple[int, int, int]:
         file.save(record)
     same = sum(file.load() is not None for file in files) - len(fresh)
     return len(fresh), same, len(files) - len(fresh) - same
+
+
+def records_in(archive: Path) -> dict[str, Record]:
+    """Return the records of `archive` by name, `records/adam-seed0` for instance.
+
+    Raises:
+        DataError: there is no such archive, or it is damaged.
+    """
+    lines = _lines(archive)
+    for line in lines:
+        _check(line, archive)
+    return {line["name"]: line["record"] for line in lines}
+
+
+def _lines(archive: Path) -> list[Any]:
+    try:
+        with lzma.open(archive, "rt", encoding="utf-8") as text:
+            return [json.loads(line) for line in text]
+    except OSError as error:
+        raise DataError(f"Cannot read {archive} ({error.strerror or error}).") from error
+    except (lzma.LZMAError, EOFError, ValueError, RecursionError) as error:
+        raise _damaged(archive) from error
 
 
 def _file_of(line: Any, archive: Path, folder: Path) -> RecordFile:
