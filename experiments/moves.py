@@ -19,7 +19,8 @@ from rich.console import Console
 from experiments.archive import ARCHIVE, records_in
 from experiments.palette import COLOURS
 from experiments.plots import png
-from experiments.publish import RESULTS, SUMMARY
+from experiments.publish import RESULTS
+from experiments.published import SUMMARY
 from experiments.records import Record
 from lr_env import files
 from lr_env.command_line import run_command

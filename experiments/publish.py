@@ -5,23 +5,21 @@ Reports, pictures and summaries are copied, and the records behind them packed i
 
 from __future__ import annotations
 
-import json
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import jinja2
 import tyro
 from rich.console import Console
 
-from experiments.archive import ARCHIVE, pack
+from experiments.archive import pack
+from experiments.published import SUMMARY, check_whole, put, read_summary
 from experiments.report import render
 from lr_env import files
 from lr_env.command_line import run_command
 from lr_env.errors import DataError, InvalidArgumentError
 
-SUMMARY = "summary.json"
+RUN = "evaluation"
 KEPT = ("report.md", "runs.csv", SUMMARY)
 EVALUATIONS = Path("runs/eval")
 RESULTS = Path("docs/results")
@@ -55,7 +53,7 @@ def publish(config: PublishConfig) -> Path:
     targets = {folder: config.out / folder.resolve().name for folder in given}
     text = _page(config.out, {target.name: folder for folder, target in targets.items()})
     for folder, records in packed.items():
-        _copy(folder, targets[folder], records)
+        put(folder, targets[folder], _shown(folder), records)
     page = config.out / "README.md"
     files.write_text(page, text)
     Console().print(f"Published: {page}", soft_wrap=True)
@@ -64,13 +62,8 @@ def publish(config: PublishConfig) -> Path:
 
 def _packed(folder: Path) -> bytes:
     """Return the records behind the report in `folder`, which has to be whole."""
-    for name in KEPT:
-        if not (folder / name).is_file():
-            raise InvalidArgumentError(
-                f"{folder} has no report, or lacks its {name}: run the evaluation again, which "
-                "computes what is missing and writes the report anew."
-            )
-    summary = _summary(folder)
+    check_whole(folder, KEPT, RUN)
+    summary = read_summary(folder, (), RUN)
     if not summary.get("records"):
         raise InvalidArgumentError(
             f"The report in {folder} does not name its records, as those of earlier versions: run "
@@ -79,25 +72,19 @@ def _packed(folder: Path) -> bytes:
     return pack(folder, summary["records"])
 
 
-def _copy(folder: Path, target: Path, records: bytes) -> None:
-    """Put report, pictures and records of `folder` in the place of those that were there."""
-    # Those of earlier reports may lie there too.
+def _shown(folder: Path) -> list[str]:
+    """Return the names of what is published of `folder`."""
+    # Pictures of earlier reports may lie there too.
     report = (folder / "report.md").read_text(encoding="utf-8")
-    pictures = [path for path in sorted(folder.glob("*.png")) if f"({path.name})" in report]
-
-    def fill(fresh: Path) -> None:
-        for path in (*(folder / name for name in KEPT), *pictures):
-            shutil.copyfile(path, fresh / path.name)
-        files.write_bytes(fresh / ARCHIVE, records)
-
-    files.write_folder(target, fill)
+    pictures = sorted(path.name for path in folder.glob("*.png"))
+    return [*KEPT, *(name for name in pictures if f"({name})" in report)]
 
 
 def _page(out: Path, fresh: dict[str, Path]) -> str:
     """Return the page of all that is published in `out` once `fresh`, folders by name, are too."""
     published = {path.parent.name: path.parent for path in out.glob(f"*/{SUMMARY}")}
     folders = dict(sorted({**published, **fresh}.items()))
-    summaries = {name: _summary(folder) for name, folder in folders.items()}
+    summaries = {name: read_summary(folder, (), RUN) for name, folder in folders.items()}
     try:
         overlapping = [
             own["task"]["name"] for own in summaries.values() if own["corrected_for_overlap"]
@@ -108,17 +95,6 @@ def _page(out: Path, fresh: dict[str, Path]) -> str:
             f"A report in {out} is of another version ({error}): move it away, or evaluate and "
             "publish it again."
         ) from error
-
-
-def _summary(folder: Path) -> dict[str, Any]:
-    """Return the summary of a report. Raises DataError if it is damaged."""
-    try:
-        found: dict[str, Any] = json.loads((folder / SUMMARY).read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise DataError(
-            f"{folder / SUMMARY} is damaged: run the evaluation again, which writes it anew."
-        ) from error
-    return found
 
 
 def main() -> int:

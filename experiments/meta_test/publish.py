@@ -7,8 +7,6 @@ docs/meta-tests/*/ --out runs/meta-test` puts them back to where `make meta-test
 
 from __future__ import annotations
 
-import json
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,11 +18,12 @@ from experiments.archive import ARCHIVE, pack
 from experiments.meta_test.config import MetaTestConfig
 from experiments.meta_test.report import write_comparison
 from experiments.meta_test.runner import BASELINES_FOLDER, POLICY
+from experiments.published import SUMMARY, check_whole, put, read_summary
 from lr_env import files
 from lr_env.command_line import run_command
-from lr_env.errors import DataError, InvalidArgumentError
+from lr_env.errors import InvalidArgumentError
 
-SUMMARY = "summary.json"
+RUN = "meta-test"
 KEPT = ("report.md", "final-losses.png", SUMMARY)
 MADE = MetaTestConfig().out
 OUT = Path("docs/meta-tests")
@@ -71,43 +70,22 @@ def publish(config: PublishConfig) -> None:
             "versions: run one meta-test of them all."
         )
     for folder, records in packed.items():
-        _copy(folder, config.out / folder.resolve().name, records)
+        put(folder, config.out / folder.resolve().name, _shown(folder), records)
     files.write_bytes(config.out / BASELINES_FOLDER / ARCHIVE, baselines[given[0]])
     all_published = [_summary(path.parent) for path in sorted(config.out.glob(f"*/{SUMMARY}"))]
     write_comparison(config.out / "README.md", all_published, console)
     console.print(f"Published: {config.out}", soft_wrap=True)
 
 
-def _copy(folder: Path, target: Path, records: bytes) -> None:
-    """Put all that is published of a policy, and one that is not shipped, in place of what was."""
-
-    def fill(fresh: Path) -> None:
-        for name in KEPT:
-            shutil.copyfile(folder / name, fresh / name)
-        files.write_bytes(fresh / ARCHIVE, records)
-        if (folder / POLICY).is_dir():
-            shutil.copytree(folder / POLICY, fresh / POLICY)
-
-    files.write_folder(target, fill)
+def _shown(folder: Path) -> list[str]:
+    """Return the names of what is published of a policy; of one that is not shipped, it too."""
+    return [*KEPT, *([POLICY] if (folder / POLICY).is_dir() else [])]
 
 
 def _summary(folder: Path) -> dict[str, Any]:
     """Return the summary of a report that is whole."""
-    for name in KEPT:
-        if not (folder / name).is_file():
-            raise InvalidArgumentError(
-                f"{folder} lacks its {name}: run the meta-test again, which computes what is "
-                "missing and writes the report anew."
-            )
-    try:
-        found: dict[str, Any] = json.loads((folder / SUMMARY).read_text(encoding="utf-8"))
-        found["records"], found["baseline_records"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise DataError(
-            f"{folder / SUMMARY} is damaged or of an earlier version: run the meta-test again, "
-            "which writes it anew."
-        ) from error
-    return found
+    check_whole(folder, KEPT, RUN)
+    return read_summary(folder, ("records", "baseline_records"), RUN)
 
 
 def main() -> int:
