@@ -85,14 +85,21 @@ def _line(look: Look) -> dict[str, Any]:
 
 
 def base_rates(arms: Arms, drawn: dict[str, Look], metric: str) -> bytes:
-    """Return a PNG of a test metric over the base rate, for methods started from several."""
+    """Return a PNG of a test metric over the base rate, for methods started from several.
+
+    The first baseline and the first agent are there in any case, as what the others stand beside.
+    """
     figure = Figure(figsize=(10, 4.2), layout="constrained")
     panel = figure.subplots()
     by_method: dict[str, list[str]] = {}
     for name, arm in arms.items():
         if arm["test"][metric] and not arm["tuned"]:
             by_method.setdefault(arm["method"], []).append(name)
-    for names in (own for own in by_method.values() if len(own) > 1):
+    beside = [
+        next((arm["method"] for arm in arms.values() if arm["is_agent"] == agent), None)
+        for agent in (False, True)
+    ]
+    for names in (own for name, own in by_method.items() if len(own) > 1 or name in beside):
         first = arms[names[0]]
         look = drawn[first["same_as"] or names[0]]
         names.sort(key=lambda name: float(arms[name]["lr"]))
