@@ -78,6 +78,7 @@ COMPARED = {
     "Schedule-Free AdamW, best of nine rates": "schedule-free@best",
     "Prodigy": "prodigy",
     "control: the agent's start and schedule, no actions": "start",
+    "control: half that start, no actions": "half-start",
     "control: an action for every layer": "layer-by-layer",
     "control: one rate for all layers": "one-rate",
     "control: cosine from lr\\*; on text that of fine-tuning": "lr-star",
