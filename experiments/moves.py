@@ -6,6 +6,7 @@ layers that move of log2(agent's rate / start's rate), by the share of the train
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -66,6 +67,7 @@ def collect(results: Path) -> dict[str, Moves]:
         arms = json.loads(summary.read_text(encoding="utf-8"))["arms"]
         if {"agent", "start"} <= set(arms):
             found[summary.parent.name] = _of(records_in(summary.parent / ARCHIVE))
+    found = {name: own for name, own in found.items() if len(own)}
     if not found:
         raise DataError(f"No evaluation in {results} has both agent and start: publish one first.")
     return found
@@ -89,7 +91,7 @@ def draw(config: MovesConfig) -> None:
     moves = collect(config.results)
     figure = Figure(figsize=(8, 3.6), layout="constrained")
     panel = figure.subplots()
-    for (name, own), colour in zip(moves.items(), COLOURS, strict=False):
+    for (name, own), colour in zip(moves.items(), itertools.cycle(COLOURS), strict=False):
         panel.plot(GRID, own.mean(0), color=colour, label=f"{name} ({len(own)} seeds)")
         panel.fill_between(GRID, own.min(0), own.max(0), color=colour, alpha=0.2, lw=0)
     panel.axhline(0.0, color="#8C8C8C", lw=1)
@@ -108,7 +110,7 @@ def _of(records: Mapping[str, Record]) -> Moves:
         if name.startswith("records/start-seed")
         and (agent := name.replace("start-", "agent-")) in records
     ]
-    return np.stack([moves_of(agent, start) for agent, start in pairs])
+    return np.array([moves_of(agent, start) for agent, start in pairs])
 
 
 def main() -> int:
