@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from agents.config import TrainConfig
 from agents.curriculum import exported_envelope
 from agents.held_out import PICKING_SEED, REPORTING_LANES, REPORTING_SEED
 from agents.run_folder import RunFolder
-from agents.train import train
+from agents.train import finish
 from agents.variants import REFERENCE, VARIANTS, same_trainings, variant_config
 from agents.workers import Workers
 from lr_env import files
@@ -116,18 +116,15 @@ class Ablation:
     def _trained(self, name: str, seed: int) -> FrozenPolicy:
         wanted = self._wanted(name, seed)
         runs = sorted(wanted.out.glob("*/run.json"))
-        for run in runs:
-            if _what_counts(RunFolder(run.parent).config()) != _what_counts(wanted):
+        for path in runs:
+            if _what_counts(RunFolder(path.parent).config()) != _what_counts(wanted):
                 raise InvalidArgumentError(
-                    f"{run.parent} was meta-trained with other settings: move {self._config.out} "
+                    f"{path.parent} was meta-trained with other settings: move {self._config.out} "
                     "away, or name another folder with --out."
                 )
-        finished = sorted(wanted.out.glob("*/policies/final"))
-        if not finished:
-            train(replace(wanted, resume="latest" if runs else None), report=False)
-            finished = sorted(wanted.out.glob("*/policies/final"))
-        self._remember(finished[-1].parent.parent)
-        return FrozenPolicy.load(finished[-1])
+        run = finish(wanted)
+        self._remember(run.path)
+        return FrozenPolicy.load(run.final)
 
     def _remember(self, run: Path) -> None:
         """Note the code that a run is of, and say so where it is not today's."""

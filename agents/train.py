@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
-from typing import Any
 
 import torch
 from rich.console import Console
-from rich.table import Table
 from stable_baselines3.common.logger import Logger, make_output_format
 
 from agents.algorithms import build_algorithm
@@ -19,6 +17,7 @@ from agents.features import seen_features
 from agents.held_out import HeldOut
 from agents.monitor import Monitor, save_best
 from agents.renewal import Renewal
+from agents.report import report as set_beside_rivals
 from agents.run_folder import RunFolder
 from agents.slots import SlotVecEnv
 from agents.warm_start import warm_start
@@ -27,14 +26,6 @@ from lr_env import files
 from lr_env.command_line import run_command
 from lr_env.policy import FrozenPolicy
 from lr_env.provenance import code_revision, command_line
-from lr_env.scoring import Comparison
-
-RIVALS = {
-    "start": "zero actions (the policy's own start and schedule)",
-    "schedule": "the base schedule alone",
-    "random": "random actions",
-}
-"""What the policy is set beside when it is done, and what the table calls it."""
 
 
 def train(given: TrainConfig, report: bool = True) -> FrozenPolicy:
@@ -92,7 +83,7 @@ def train(given: TrainConfig, report: bool = True) -> FrozenPolicy:
         held_out = HeldOut(workers)
         policy = _finish(monitor, folder, held_out)
         if report:
-            policy = _report(policy, folder, held_out, console)
+            policy = set_beside_rivals(policy, folder, held_out, console)
         console.print(f"Best policy: {folder.best}\nLast policy: {folder.final}", soft_wrap=True)
         untrained = monitor.memory["untrained"]
         if untrained is not None and policy.card["picking_score"] <= untrained:
@@ -141,30 +132,16 @@ def _finish(monitor: Monitor, folder: RunFolder, held_out: HeldOut) -> FrozenPol
     return FrozenPolicy.load(folder.best)
 
 
-def _report(
-    policy: FrozenPolicy, folder: RunFolder, held_out: HeldOut, console: Console
-) -> FrozenPolicy:
-    """Set the best policy beside its rivals, on trainings that picked nothing."""
-    result = held_out.report(policy, console)
-    card: dict[str, Any] = {**policy.card, "held_out": result.to_dict()}
-    policy = FrozenPolicy(policy.weights(), card)
-    policy.save(folder.best)
-    console.print(_table(result))
-    return policy
+def finish(config: TrainConfig) -> RunFolder:
+    """Return the finished run in `config.out`, a folder of its own, meta-trained now or before."""
+    if not _finished(config):
+        begun = any(config.out.glob("*/run.json"))
+        train(replace(config, resume="latest" if begun else None), report=False)
+    return _finished(config)[-1]
 
 
-def _table(result: Comparison) -> Table:
-    table = Table(
-        title=f"Final -log(validation loss / start) on {result.trainings} held-out trainings"
-    )
-    for column in ("", "mean", "policy minus it, 95 % interval"):
-        table.add_column(column)
-    table.add_row("policy", f"{result.policy:.3f}", "")
-    for rival, name in RIVALS.items():
-        gap, half = result.over[rival]
-        interval = f"{gap:+.3f} [{gap - half:+.3f}, {gap + half:+.3f}]"
-        table.add_row(name, f"{result.rivals[rival]:.3f}", interval)
-    return table
+def _finished(config: TrainConfig) -> list[RunFolder]:
+    return [RunFolder(path.parent.parent) for path in sorted(config.out.glob("*/policies/final"))]
 
 
 def main() -> int:

@@ -57,7 +57,7 @@ class Runs:
 @pytest.fixture
 def runs(monkeypatch: pytest.MonkeyPatch) -> Runs:
     own = Runs()
-    monkeypatch.setattr(ablation, "train", own.train)
+    monkeypatch.setattr("agents.train.train", own.train)
     monkeypatch.setattr(ablation, "score_suites", own.score)
     monkeypatch.setattr(ablation, "code_revision", lambda: own.revision)
     return own
@@ -108,7 +108,7 @@ def test_the_table_is_there_before_the_last_variant(
         raise KeyboardInterrupt
 
     ablate(_config(tmp_path, seeds=(42,)))
-    monkeypatch.setattr(ablation, "train", stop)
+    monkeypatch.setattr("agents.train.train", stop)
     with pytest.raises(KeyboardInterrupt):
         ablate(_config(tmp_path, "potential-based reward", seeds=(42,)))
     assert REFERENCE in (tmp_path / "ablation.md").read_text()
