@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -92,14 +91,11 @@ def ensemble(given: EnsembleConfig) -> FrozenPolicy:
 
 def _open(given: EnsembleConfig) -> tuple[EnsembleConfig, RunFolder]:
     """Return the run's settings, those that it was begun with, and its folder."""
-    out = files.ensure_folder(given.train.out)
     if given.train.resume is None:
-        stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
-        folder = RunFolder(out / f"{given.train.algo}-seed{given.train.seed}-{stamp}")
-        files.ensure_folder(folder.path)
+        folder = RunFolder.new(given.train)
         files.write_json(folder.record, describe_run(given.to_dict()))
         return given, folder
-    folder = RunFolder.find(given.train.resume, out)
+    folder = RunFolder.find(given.train.resume, given.train.out)
     try:
         values = json.loads(folder.record.read_text(encoding="utf-8"))["config"]
         train = TrainConfig.from_dict(values["train"])

@@ -33,6 +33,20 @@ class RunFolder:
         Raises:
             OutputError: the folder cannot be written to.
         """
+        folder = cls.new(config)
+        about = describe_run(config.to_dict())
+        files.write_json(
+            folder.record, {**about, "stacks": [plan.describe() for plan in plans]}
+        )  # fmt: skip
+        return folder
+
+    @classmethod
+    def new(cls, config: TrainConfig) -> RunFolder:
+        """Make an empty folder under `config.out`, named after what is run and when.
+
+        Raises:
+            OutputError: it cannot be made.
+        """
         stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
         base = config.out / f"{config.algo}-seed{config.seed}-{stamp}"
         path = base
@@ -40,13 +54,7 @@ class RunFolder:
         while path.exists():
             number += 1
             path = base.with_name(f"{base.name}-{number}")
-        files.ensure_folder(path)
-        folder = cls(path)
-        about = describe_run(config.to_dict())
-        files.write_json(
-            folder.record, {**about, "stacks": [plan.describe() for plan in plans]}
-        )  # fmt: skip
-        return folder
+        return cls(files.ensure_folder(path))
 
     @classmethod
     def find(cls, name: str, out: Path) -> RunFolder:

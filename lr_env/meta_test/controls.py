@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -20,11 +21,16 @@ class Control(FrozenPolicy):
     Args:
         policy: what it is a control of.
         seed: of what it draws.
+
+    Attributes:
+        within: the kind of envelope that it acts in.
     """
+
+    within: ClassVar[type[Envelope]] = Envelope
 
     def __init__(self, policy: FrozenPolicy, seed: int = 0) -> None:
         super().__init__(policy.weights(), policy.card)
-        self.envelope = replace(self.envelope, shared=False)
+        self.envelope = self.within(**{**asdict(self.envelope), "shared": False})
         self._seed = seed
 
 
@@ -49,14 +55,6 @@ class OneAction(Control):
         return actions.mean(-1, keepdim=True).expand_as(actions)
 
 
-class OneRate(OneAction):
-    """Gives all layers one rate: the (geometric) mean of their starts, then the mean action."""
-
-    def __init__(self, policy: FrozenPolicy, seed: int = 0) -> None:
-        super().__init__(policy, seed)
-        self.envelope = _OneStart(**asdict(self.envelope))
-
-
 @dataclass(frozen=True)
 class _OneStart(Envelope):
     def begin(self, *known: Tensor, **named: Tensor) -> Scope:
@@ -67,12 +65,10 @@ class _OneStart(Envelope):
         )
 
 
-class HalfStart(NoActions):
-    """Changes nothing, from half the start of every layer that actions can move."""
+class OneRate(OneAction):
+    """Gives all layers one rate: the (geometric) mean of their starts, then the mean action."""
 
-    def __init__(self, policy: FrozenPolicy, seed: int = 0) -> None:
-        super().__init__(policy, seed)
-        self.envelope = _HalfStart(**asdict(self.envelope))
+    within = _OneStart
 
 
 @dataclass(frozen=True)
@@ -81,6 +77,12 @@ class _HalfStart(Envelope):
         """Return starts an octave below, as far down as actions reach."""
         own = super().begin(*known, **named)
         return Scope((own.start - 1.0).maximum(own.lowest), own.lowest, own.highest)
+
+
+class HalfStart(NoActions):
+    """Changes nothing, from half the start of every layer that actions can move."""
+
+    within = _HalfStart
 
 
 class Shuffled(Control):
