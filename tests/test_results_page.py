@@ -31,7 +31,7 @@ def plain(interval: dict[str, float]) -> str:
 
 
 def rows(head: str) -> list[list[str]]:
-    table = RESULTS.split(head)[1].split("\n\n")[0].strip().splitlines()[1:]
+    table = SAID.split(head)[1].split("\n\n")[0].strip().splitlines()[1:]
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in table]
 
 
