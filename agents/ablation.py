@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,8 @@ import torch
 from rich.console import Console
 from torch import Tensor
 
-from agents.ablation_table import NOTHING, table
+from agents.ablation_scores import NOTHING, keep_scores, kept_scores, label
+from agents.ablation_table import table
 from agents.config import TrainConfig
 from agents.curriculum import exported_envelope
 from agents.held_out import PICKING_SEED, REPORTING_LANES, REPORTING_SEED
@@ -110,7 +110,7 @@ class Ablation:
         config = self._config
         return variant_config(
             name, steps=config.steps, seed=seed, workers=config.workers, score_every=NEVER,
-            out=config.out / _label(name, seed),
+            out=config.out / label(name, seed),
         )  # fmt: skip
 
     def _trained(self, name: str, seed: int) -> FrozenPolicy:
@@ -136,15 +136,12 @@ class Ablation:
 
     def _scores(self, name: str, seed: int, policy: FrozenPolicy, kind: str) -> list[Tensor]:
         """Return final potentials by suite, all entries one after another `[trainings]`."""
-        path = self._config.out / "scores" / f"{_label(name, seed)}.json"
-        of = _fingerprint(policy, kind)
-        if path.is_file():
-            kept = json.loads(path.read_text())
-            if kept["of"] == of:
-                return [torch.tensor(own, dtype=torch.float64) for own in kept["potentials"]]
+        folder, of = self._config.out / "scores", _fingerprint(policy, kind)
+        kept = kept_scores(folder, name, seed, of)
+        if kept is not None:
+            return kept
         found = score_suites(policy, kind, self._config.workers)
-        files.ensure_folder(path.parent)
-        files.write_json(path, {"of": of, "potentials": [own.tolist() for own in found]})
+        keep_scores(folder, name, seed, of, found)
         return found
 
 
@@ -181,10 +178,6 @@ def _fingerprint(policy: FrozenPolicy, kind: str) -> str:
     for name, tensor in sorted(policy.weights().items()):
         digest.update(name.encode() + tensor.numpy().tobytes())
     return digest.hexdigest()
-
-
-def _label(name: str, seed: int) -> str:
-    return f"{re.sub(r'[^a-z0-9]+', '-', name.lower())}-{seed}"
 
 
 def main() -> int:

@@ -12,13 +12,12 @@ from torch import Tensor
 from agents.variants import REFERENCE
 
 SUITES = ("part A of the meta-test suite", "part A with validation losses", "the held-out suite")
-NOTHING = "zero actions"
-"""The row of the reference's own start and schedule, from which a policy is worth its actions."""
 FEWEST_SEEDS = 3
 """Meta-trainings of a variant that an interval can be made of."""
 _NOTE = (
     "Means over equal trainings. One meta-training differs from the next by more than many "
-    "variants do: an interval, over meta-trainings, is given where there are at least three."
+    "variants do: a 95 % interval over meta-trainings is given where there are at least three, "
+    "and where there are two, in parentheses, the difference of each."
 )
 
 Scores = Mapping[int, Sequence[Tensor]]
@@ -47,12 +46,15 @@ def table(scores: Mapping[str, Scores], revisions: Sequence[str]) -> str:
 def difference(gaps: Tensor) -> str:
     """Return the mean of `[seeds, n]`, with its 95 % t interval over seeds where there are three.
 
-    Trainings are equal for all variants; what varies is what a meta-training comes to.
+    Of two seeds each has its own difference beside the mean. Trainings are equal for all variants;
+    what varies is what a meta-training comes to.
     """
     by_seed = gaps.mean(1)
     mean = float(by_seed.mean())
-    if len(by_seed) < FEWEST_SEEDS:
+    if len(by_seed) == 1:
         return f"{mean:+.3f}"
+    if len(by_seed) < FEWEST_SEEDS:
+        return f"{mean:+.3f} ({', '.join(f'{float(own):+.3f}' for own in by_seed)})"
     error = float(by_seed.std()) / math.sqrt(len(by_seed))
     half = float(stats.t.ppf(0.975, len(by_seed) - 1)) * error
     return f"{mean:+.3f} [{mean - half:+.3f}, {mean + half:+.3f}]"

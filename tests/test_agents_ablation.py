@@ -9,7 +9,8 @@ import torch
 
 from agents import ablation
 from agents.ablation import NEVER, AblationConfig, ablate, score_suites
-from agents.ablation_table import NOTHING, difference
+from agents.ablation_scores import NOTHING, read_scores
+from agents.ablation_table import difference, table
 from agents.config import TrainConfig
 from agents.curriculum import exported_envelope
 from agents.variants import DECLARED, REFERENCE, VARIANTS, same_trainings
@@ -75,13 +76,14 @@ def test_every_variant_is_a_config_that_differs_from_the_reference() -> None:
 
 
 def test_differences_are_paired_and_zero_actions_have_a_row(tmp_path: Path, runs: Runs) -> None:
-    table = ablate(_config(tmp_path, "potential-based reward"))
-    # Two meta-trainings make no interval.
-    assert f"| {REFERENCE} | 42, 43 | 0.600 |  | 0.600 |  | 0.600 |  |" in table
-    assert f"| {NOTHING} | 42, 43 | 0.500 | -0.100 |" in table
-    assert "| potential-based reward | 42, 43 | 0.400 | -0.200 | 0.400 | -0.200 |" in table
-    assert "revision a." in table
-    assert (tmp_path / "ablation.md").read_text() == table
+    written = ablate(_config(tmp_path, "potential-based reward"))
+    # Two meta-trainings make no interval: each has its difference in parentheses.
+    assert f"| {REFERENCE} | 42, 43 | 0.600 |  | 0.600 |  | 0.600 |  |" in written
+    assert f"| {NOTHING} | 42, 43 | 0.500 | -0.100 (-0.100, -0.100) |" in written
+    assert "| potential-based reward | 42, 43 | 0.400 | -0.200 (-0.200, -0.200) |" in written
+    assert "revision a." in written
+    assert (tmp_path / "ablation.md").read_text() == written
+    assert table(read_scores(tmp_path / "scores"), ["a"]) == written
     assert len(runs.begun) == 4
     # What counts is the last policy of each: none is scored on the way.
     assert all(config.score_every == NEVER for config in runs.begun)
@@ -89,13 +91,13 @@ def test_differences_are_paired_and_zero_actions_have_a_row(tmp_path: Path, runs
 
 def test_finished_runs_and_scores_are_kept(tmp_path: Path, runs: Runs) -> None:
     config = _config(tmp_path / "there", "potential-based reward")
-    table = ablate(config)
+    written = ablate(config)
     begun, scored = len(runs.begun), len(runs.scored)
-    assert ablate(config) == table
+    assert ablate(config) == written
     # A folder may be moved, and runs may go on in more or fewer processes.
     (tmp_path / "there").rename(tmp_path / "here")
     moved = _config(tmp_path / "here", "potential-based reward", workers=1)
-    assert ablate(moved) == table
+    assert ablate(moved) == written
     assert (len(runs.begun), len(runs.scored)) == (begun, scored)
     with pytest.raises(InvalidArgumentError, match="other settings"):
         ablate(_config(tmp_path / "here", "potential-based reward", steps=400))
@@ -116,9 +118,9 @@ def test_the_table_is_there_before_the_last_variant(
 
 def test_what_differs_in_the_export_alone_is_not_trained_again(tmp_path: Path, runs: Runs) -> None:
     assert same_trainings(VARIANTS[DECLARED])
-    table = ablate(_config(tmp_path, DECLARED))
+    written = ablate(_config(tmp_path, DECLARED))
     assert len(runs.begun) == 2
-    assert f"| {DECLARED} | 42, 43 | 0.100 | -0.500 |" in table
+    assert f"| {DECLARED} | 42, 43 | 0.100 | -0.500 (-0.500, -0.500) |" in written
 
 
 def test_runs_of_other_code_are_named(
@@ -158,6 +160,8 @@ def test_intervals_are_over_meta_trainings() -> None:
     gaps = torch.stack([trainings + own for own in (0.1, 0.2, 0.3)])
     # t quantile 4.303, deviation 0.1, three seeds: what trainings differ by does not enter.
     assert difference(gaps) == "+0.200 [-0.048, +0.448]"
+    assert difference(gaps[:2]) == "+0.150 (+0.100, +0.200)"
+    assert difference(gaps[:1]) == "+0.100"
 
 
 def test_a_variant_that_there_is_not() -> None:
