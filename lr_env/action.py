@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lr_env.arguments import check_number
+from lr_env.arguments import check_number, plain
 from lr_env.errors import InvalidArgumentError, UnknownNameError
 from lr_env.schedules import SCHEDULES
 
@@ -158,6 +158,8 @@ class Envelope:
             raise UnknownNameError("schedule", str(self.schedule), SCHEDULES)
         if self.ceiling is not None and not 0.0 < self.ceiling < math.inf:
             raise InvalidArgumentError(f"ceiling must be above 0 or None, not {self.ceiling}.")
+        for name, value in vars(self).items():
+            object.__setattr__(self, name, plain(value))
 
     def around(self, z_max: float | None, z_init: InitialScale | None) -> Envelope:
         """Return this envelope with another width and start; its own where None.

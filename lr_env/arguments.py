@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from typing import Any
 
 from lr_env.errors import InvalidArgumentError
@@ -24,3 +25,15 @@ def check_number(name: str, value: Any) -> None:
     """Raise InvalidArgumentError unless `value` is a real number."""
     if isinstance(value, bool | str | bytes) or not hasattr(value, "__float__"):
         raise InvalidArgumentError(f"{name} must be a number, not {value!r}.")
+
+
+def plain(value: Any) -> Any:
+    """Return a number or name as Python's own, as checkpoints hold them; NumPy's may come in."""
+    if value is None or type(value) in (bool, int, float, str):
+        return value
+    if isinstance(value, str):
+        return str(value)
+    try:
+        return operator.index(value)
+    except TypeError:
+        return float(value)

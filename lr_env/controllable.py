@@ -70,6 +70,11 @@ def check_optimizer(optimizer: Any) -> None:
                 f"{group.get('lr')!r}): give it one, such as Adafactor's lr=1e-3 with "
                 "relative_step=False."
             )
+    if any("d" in group and "d_coef" in group for group in optimizer.param_groups):
+        raise ModelError(
+            f"{type(optimizer).__name__} finds its own rate, one for all parameters, and cannot be "
+            "controlled: use it by itself, or the controller with an optimizer such as Adam."
+        )
     if isinstance(optimizer, Rprop):
         raise ModelError(
             "Rprop has step sizes of its own after the first step and cannot be controlled: use an "

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import operator
 import weakref
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,7 +13,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from lr_env.action import Envelope, InitialScale
-from lr_env.arguments import check_count, check_number
+from lr_env.arguments import check_count, check_number, plain
 from lr_env.controllable import (
     bare_model,
     bare_optimizer,
@@ -123,8 +122,7 @@ class LRController:
             )
         self.policy = resolve_policy(policy)
         check_horizon(total_steps, 1 if steps_per_action is None else steps_per_action)
-        # Plain numbers, whatever they were: a checkpoint holds them.
-        total_steps = operator.index(total_steps)
+        total_steps = plain(total_steps)
         if steps_per_epoch is not None:
             check_number("steps_per_epoch", steps_per_epoch)
             if not steps_per_epoch > 0:
@@ -141,11 +139,11 @@ class LRController:
             steps_per_action=(
                 default_steps_per_action(total_steps)
                 if steps_per_action is None
-                else operator.index(steps_per_action)
+                else plain(steps_per_action)
             ),
             envelope=envelope.around(z_max, z_init),
-            steps_per_epoch=steps_per_epoch,
-            batch_size=None if batch_size is None else operator.index(batch_size),
+            steps_per_epoch=plain(steps_per_epoch),
+            batch_size=plain(batch_size),
             is_pretrained=pretrained_names(model, pretrained),
         )
         self.history: list[Decision] = []

@@ -169,6 +169,8 @@ class LayerwiseLREnv(gymnasium.Env[Observation, Action]):
     ) -> tuple[Observation, dict[str, Any]]:
         """Begin a training; its first gradient is computed, and no weight is moved."""
         super().reset(seed=seed)
+        # Until the training has begun: what fails to is not to be stepped.
+        self._ended = True
         self._begin(draw_instance(self.np_random, self._base_lr))
         names = tuple(layer.name for layer in self._instruments.layers)
         if names != self.layer_names:

@@ -31,7 +31,7 @@ class BatchStream:
     def _begin_epoch(self) -> None:
         self._epoch_state = self._generator.get_state()
         self._position = 0
-        self._batches = self._task.batches("train", self._batch_size, self._generator)
+        self._batches = iter(self._task.batches("train", self._batch_size, self._generator))
 
     def next(self) -> Any:
         """Return the next batch, of the next pass where this one is over."""
@@ -85,6 +85,7 @@ class InnerLoop:
         self.base_lr = base_lr
         self._schedule = schedule
         self._dropout = IsolatedTorchRandomness(seed, "dropout", device=device)
+        self._validation = IsolatedTorchRandomness(seed, "validation", device=device)
         # Drawn on the CPU, so that it begins alike on every device.
         with IsolatedTorchRandomness(seed, "model").use():
             self.model = task.build_model().to(dtype).to(device)
@@ -130,10 +131,11 @@ class InnerLoop:
         """Return the mean loss over the first `samples` of the validation split, in eval mode."""
         self.model.eval()
         total, seen = 0.0, 0
-        for batch in self._validation_batches(samples):
-            own = placed(batch, self._device, self._dtype)
-            loss = float(self.task.loss(self.model, own))
-            total, seen = total + loss, seen + 1
+        with self._validation.use():
+            for batch in self._validation_batches(samples):
+                own = placed(batch, self._device, self._dtype)
+                loss = float(self.task.loss(self.model, own))
+                total, seen = total + loss, seen + 1
         self.model.train()
         return total / seen
 

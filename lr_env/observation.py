@@ -202,6 +202,7 @@ def _global_features(memory: Memory, signals: Signals, table: LayerTable) -> Ten
     total = signals.total_steps
     seen = (signals.step > 0).to(signals.loss.dtype)
     noise = memory.variance.sqrt() / memory.slow.abs().clamp(min=1e-12)
+    validation = torch.where(signals.validation_loss.isfinite(), signals.validation_loss, torch.nan)
     values = [
         signals.step / total,
         (signals.interval / total).log10() + 2.0,
@@ -216,15 +217,13 @@ def _global_features(memory: Memory, signals: Signals, table: LayerTable) -> Ten
         signals.z_max / 10.0,
         torch.nan_to_num(signals.epochs).add(1.0).log10(),
         signals.epochs.isfinite().to(seen.dtype),
-        torch.nan_to_num(_log_ratio(signals.validation_loss, memory.initial_validation)),
+        torch.nan_to_num(_log_ratio(validation, memory.initial_validation)),
         # Two per cent are much: learning by heart begins so, and a rate that waits has lost.
-        torch.nan_to_num(_log_ratio(signals.validation_loss, memory.best_validation) * 20.0).tanh(),
+        torch.nan_to_num(_log_ratio(validation, memory.best_validation) * 20.0).tanh(),
         torch.where(
-            signals.validation_loss.isfinite(),
-            (signals.step - memory.best_validation_step) / total * 5.0,
-            0.0,
+            validation.isfinite(), (signals.step - memory.best_validation_step) / total * 5.0, 0.0
         ),
-        signals.validation_loss.isfinite().to(seen.dtype),
+        validation.isfinite().to(seen.dtype),
     ]
     return torch.stack(values, -1).clamp(-BOUND, BOUND)
 

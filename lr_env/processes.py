@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import signal
+import traceback
 from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection
 from typing import Any
@@ -58,8 +59,11 @@ class Processes:
         """Send each process its message; `receive` has to follow.
 
         Raises:
-            WorkerError: an earlier call was interrupted, whose answers would be taken for these.
+            WorkerError: it is closed; or an earlier call was interrupted, whose answers would be
+            taken for these.
         """
+        if any(connection.closed for connection in self._connections):
+            raise WorkerError("This was closed, and its processes have ended: make it anew.")
         if self._owed:
             raise WorkerError(
                 "An earlier call was interrupted before its answers were in, and processes may be "
@@ -120,6 +124,11 @@ def serve(connection: Connection, build: Callable[..., Answer], arguments: Seque
             answered = answer(message)
         except LrEnvError as error:
             answered = error
+        except Exception as error:
+            # Of somebody's task, say: where it was raised is seen here alone.
+            traceback.print_exc()
+            what = " ".join(f"{type(error).__name__}: {error}".split()).rstrip(".")
+            answered = WorkerError(f"A process failed ({what}): its traceback is above.")
         try:
             connection.send(answered)
         except ConnectionError:

@@ -20,7 +20,7 @@ from lr_env.arguments import check_count
 from lr_env.env import LayerwiseLREnv
 from lr_env.errors import InvalidArgumentError, UnknownNameError
 from lr_env.instances import build_task
-from lr_env.stack import SplitStack, Stack, StackSettings
+from lr_env.stack import SplitStack, Stack, StackSettings, check_stackable
 from lr_env.tasks import TensorTask
 
 Arrays = NDArray[Any]
@@ -48,6 +48,7 @@ class LayerwiseLRVectorEnv(VectorEnv[Arrays, Arrays, Arrays]):
         LrEnvError: one of its subclasses for every argument that cannot be used.
     """
 
+    @torch.inference_mode(False)
     def __init__(
         self,
         num_envs: int = 1,
@@ -77,6 +78,7 @@ class LayerwiseLRVectorEnv(VectorEnv[Arrays, Arrays, Arrays]):
         self.total_steps = single.total_steps
         make_task = partial(_tensor_task, chosen["task"], dict(chosen["task_arguments"] or {}))
         settings = _settings(chosen, single.total_steps, single.envelope, compile)
+        check_stackable(make_task, settings.dtype)
         self._stack: Stack | SplitStack = (
             Stack(make_task, num_envs, settings)
             if workers == 1
@@ -90,6 +92,7 @@ class LayerwiseLRVectorEnv(VectorEnv[Arrays, Arrays, Arrays]):
         self._begun = np.zeros(num_envs, dtype=np.bool_)
         self._ended = np.zeros(num_envs, dtype=np.bool_)
 
+    @torch.inference_mode(False)
     def reset(
         self,
         *,
@@ -105,11 +108,14 @@ class LayerwiseLRVectorEnv(VectorEnv[Arrays, Arrays, Arrays]):
         """
         seeds = _seeds(seed, self.num_envs)
         mask = _reset_mask(options, self.num_envs)
+        # Until they have begun: what fails to is not to be stepped.
+        self._begun &= ~mask
         self._stack.begin(torch.from_numpy(mask), seeds)
         self._begun |= mask
         self._ended &= ~mask
         return self._observations(), self._infos(mask, np.zeros_like(mask))
 
+    @torch.inference_mode(False)
     def step(self, actions: Arrays) -> tuple[Arrays, Arrays, Arrays, Arrays, Infos]:
         """Take one decision `[N, L]` in every training, and train to the next one.
 

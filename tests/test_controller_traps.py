@@ -246,3 +246,23 @@ def test_tensors_of_ours_stay_on_the_cpu_whatever_the_default_device() -> None:
         controller.observe(loss)
         optimizer.step()
     assert all(rate > 0.0 for rate in controller.history[0].learning_rates)
+
+
+def test_a_checkpoint_holds_plain_numbers_whatever_was_handed_over() -> None:
+    model = build_toy_model()
+    controller = LRController(
+        model, adam(model), make_policy(), total_steps=np.int64(STEPS),
+        steps_per_epoch=np.ceil(100 / 32), batch_size=np.int32(32),
+        steps_per_action=torch.tensor(2), z_max=np.float32(2.0), z_init=np.str_("zero"),
+    )  # fmt: skip
+    saved = io.BytesIO()
+    torch.save(controller.state_dict(), saved)
+    saved.seek(0)
+    controller.load_state_dict(torch.load(saved))
+
+
+def test_an_optimizer_that_finds_its_own_rate_is_refused() -> None:
+    prodigy = pytest.importorskip("prodigyopt").Prodigy
+    model = build_toy_model()
+    with pytest.raises(ModelError, match="finds its own rate"):
+        LRController(model, prodigy(model.parameters()), total_steps=STEPS)

@@ -289,3 +289,31 @@ def test_several_processes_are_refused(tmp_path: Path, policy: FrozenPolicy) -> 
 
     with pytest.raises(ModelError, match="one process and one device"):
         LRControllerCallback(policy).on_train_begin(Several(), None, None)  # type: ignore[arg-type]
+
+
+def test_the_batch_size_is_that_which_fitted(tmp_path: Path, policy: FrozenPolicy) -> None:
+    class Large(Classifier):
+        def forward(self, x: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+            if len(x) > BATCH // 2:
+                raise RuntimeError("CUDA out of memory.")
+            return super().forward(x, labels)
+
+    model = Large()
+    trainer, callback = train(tmp_path, policy, model, auto_find_batch_size=True)
+    assert callback.controller is not None
+    told = callback.controller.state_dict()["instruments"]["batch_size"]
+    assert told == trainer._train_batch_size == BATCH // 2
+
+
+def test_nothing_is_written_where_the_trainer_writes_no_checkpoint(
+    tmp_path: Path, policy: FrozenPolicy
+) -> None:
+    callback = LRControllerCallback(policy)
+    trainer = transformers.Trainer(
+        build(), arguments(tmp_path), train_dataset=rows(), callbacks=[callback]
+    )
+    # As in the trials of a hyperparameter search, which have folders of their own.
+    trainer._save_checkpoint = lambda model, trial: (tmp_path / "run-0").mkdir(exist_ok=True)
+    trainer.args.save_strategy, trainer.args.save_steps = "steps", 2
+    trainer.train()
+    assert [path.name for path in tmp_path.iterdir()] == ["run-0"]

@@ -145,6 +145,14 @@ def test_the_age_of_the_best_validation_loss_is_a_share_of_the_budget() -> None:
     assert [round(float(age), 6) for age in ages] == [0.0, 0.0, 0.5, 0.0, 1.5]
 
 
+@pytest.mark.parametrize("unseen", [float("nan"), float("inf")])
+def test_a_validation_loss_that_is_not_finite_is_none(unseen: float) -> None:
+    got = look(signals(1), signals(2, validation_loss=scalar(unseen)))
+    for name in ("validation_from_start", "validation_from_best", "validation_age",
+                 "validation_seen"):  # fmt: skip
+        assert (got[:, COLUMN[name]] == 0).all()
+
+
 def test_what_is_unknown_is_zero_with_its_flag_down() -> None:
     nan = scalar(float("nan"))
     got = look(signals(1, epochs=nan, validation_loss=nan, step=scalar(0.0)))

@@ -12,6 +12,8 @@ from lr_env.processes import Processes, serve
 
 def _halves(name: str) -> Callable[[int], str]:
     """Return what answers even numbers with their halves."""
+    if name == "bug":
+        raise ZeroDivisionError("in somebody's task.")
     if name == "broken":
         raise InvalidArgumentError("This one cannot be built.")
 
@@ -49,6 +51,15 @@ def test_what_cannot_be_built_and_what_died_are_told_in_words(processes: Process
     with pytest.raises(WorkerError, match="use fewer"):
         processes.ask([6, 8])
     assert not processes._connections[1].poll()
+
+
+def test_a_bug_in_what_is_run_is_named(processes: Processes) -> None:
+    processes.start(_halves, "bug")
+    with pytest.raises(WorkerError, match=r"\(ZeroDivisionError: in somebody's task\)"):
+        processes.ask([2])
+    processes.close()
+    with pytest.raises(WorkerError, match="closed"):
+        processes.ask([2])
 
 
 def test_a_process_whose_answer_nobody_waits_for_ends_quietly(

@@ -152,7 +152,7 @@ class LRControllerCallback(TrainerCallback):  # type: ignore[misc]
             self._policy,
             total_steps=state.max_steps,
             steps_per_epoch=_steps_per_epoch(given.get("train_dataloader"), args),
-            batch_size=args.train_batch_size * int(args.gradient_accumulation_steps),
+            batch_size=_batch_size(args, state) * int(args.gradient_accumulation_steps),
             pretrained=self._pretrained,
             **self._options,
         )
@@ -181,10 +181,14 @@ class LRControllerCallback(TrainerCallback):  # type: ignore[misc]
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **given: Any
     ) -> None:
         """Write the controller's state beside the Trainer's."""
-        if self.controller is not None and self._tap is not None and not args.save_only_model:
+        folder = _checkpoint(args, state)
+        if args.save_only_model or not folder.is_dir():
+            # The trials of a hyperparameter search have theirs elsewhere, and are not resumed.
+            return
+        if self.controller is not None and self._tap is not None:
             buffer = io.BytesIO()
             torch.save(self.controller.state_dict(), buffer)
-            files.write_bytes(_checkpoint(args, state) / STATE_FILE, buffer.getvalue())
+            files.write_bytes(folder / STATE_FILE, buffer.getvalue())
 
     def on_train_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **given: Any
@@ -227,6 +231,12 @@ def _steps_per_epoch(loader: Any, args: TrainingArguments) -> float | None:
         return max(1.0, len(loader) / int(args.gradient_accumulation_steps))
     except TypeError:
         return None  # a stream has no length
+
+
+def _batch_size(args: TrainingArguments, state: TrainerState) -> int:
+    """Return the samples of a mini-batch, which the Trainer may have made smaller to fit."""
+    found = state.train_batch_size if args.auto_find_batch_size else None
+    return int(found or args.train_batch_size)
 
 
 def _checkpoint(args: TrainingArguments, state: TrainerState) -> Path:

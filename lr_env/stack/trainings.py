@@ -120,11 +120,11 @@ class Trainings:
             losses, gradient = self._model.differentiate(
                 tensors.flat[there], buffers, *self._data.next_batch(rows)
             )
+            validation = self._data.validation(self._validation_samples, there)
+            initial = self._model.evaluate(tensors.flat[there], buffers, *validation)
         tensors.gradient[there] = gradient
         for name, own in buffers.items():
             tensors.buffers[name][there] = own
-        validation = self._data.validation(self._validation_samples, there)
-        initial = self._model.evaluate(tensors.flat[there], buffers, *validation)
         losses, initial = devices.on_host(torch.stack([losses, initial]))
         check_start(self._task_name, bool(torch.isfinite(losses + initial).all()))
         self.loss[rows] = losses
