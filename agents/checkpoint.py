@@ -57,8 +57,8 @@ def load_checkpoint(
     Raises:
         LrEnvError: the file cannot be read, or is of another run or layout.
     """
+    state = files.read_tensors(path, "begin a new run.")
     try:
-        state = torch.load(path, weights_only=True)
         renewal.restore(state["generations"])
         for name, value in state["counters"].items():
             setattr(model, name, value)

@@ -7,6 +7,8 @@ from dataclasses import replace
 
 import torch
 from rich.console import Console
+from stable_baselines3 import PPO
+from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.logger import Logger, make_output_format
 
 from agents.algorithms import build_algorithm
@@ -24,8 +26,12 @@ from agents.warm_start import warm_start
 from agents.workers import Workers
 from lr_env import files
 from lr_env.command_line import run_command
+from lr_env.errors import InvalidArgumentError
 from lr_env.policy import FrozenPolicy
 from lr_env.provenance import code_revision, command_line
+
+_MAY_DIFFER = ("resume", "steps", "minutes", "out", "workers")
+"""What a run that goes on may be told anew."""
 
 
 def train(given: TrainConfig, report: bool = True) -> FrozenPolicy:
@@ -53,6 +59,7 @@ def train(given: TrainConfig, report: bool = True) -> FrozenPolicy:
             seen=seen_features(config.features_off),
         )
         model = build_algorithm(config, env)
+        _say_budget(config, model, console)
         # Not before: RESUME=latest would find a run that was refused.
         folder = folder or RunFolder.create(config, plans)
         console.print(f"Run folder: {folder.path}", soft_wrap=True)
@@ -80,9 +87,13 @@ def train(given: TrainConfig, report: bool = True) -> FrozenPolicy:
             )
         finally:
             monitor.stop()
+        console.print("The last policy is scored on the trainings that pick.")
         held_out = HeldOut(workers)
         policy = _finish(monitor, folder, held_out)
         if report:
+            console.print(
+                "The best one is set beside its rivals, on trainings that picked nothing."
+            )
             policy = set_beside_rivals(policy, folder, held_out, console)
         console.print(f"Best policy: {folder.best}\nLast policy: {folder.final}", soft_wrap=True)
         untrained = monitor.memory["untrained"]
@@ -103,11 +114,37 @@ def _open(given: TrainConfig) -> tuple[TrainConfig, RunFolder | None]:
         return given, None
     folder = RunFolder.find(given.resume, given.out)
     config = folder.config()
+    _check_settings(given, config)
     # Only the budget may change; all else would make it another run.
     if given.steps not in (None, config.steps):
         folder.extend(given.steps)
         config = replace(config, steps=given.steps)
     return replace(config, minutes=given.minutes), folder
+
+
+def _check_settings(given: TrainConfig, config: TrainConfig) -> None:
+    """Raise InvalidArgumentError for settings that the run which goes on was not begun with.
+
+    Those that are left at their defaults are taken for not given.
+    """
+    asked, usual, own = given.to_dict(), TrainConfig().to_dict(), config.to_dict()
+    apart = [name for name in asked if name not in _MAY_DIFFER and asked[name] != usual[name]]
+    apart = [name for name in apart if asked[name] != own[name]]
+    if apart:
+        raise InvalidArgumentError(
+            f"The run that goes on was begun with another {', '.join(apart)}: leave out what is "
+            "not to change, or begin a new run."
+        )
+
+
+def _say_budget(config: TrainConfig, model: BaseAlgorithm, console: Console) -> None:
+    """Say what a budget comes to that is no whole number of rollouts, of which all are whole."""
+    rollout = model.env.num_envs * model.n_steps if isinstance(model, PPO) and model.env else 1
+    if config.budget < rollout:
+        console.print(
+            f"A rollout is {rollout:,} slot decisions, and there is at least one: this run makes "
+            f"more than the {config.budget:,} that are asked for."
+        )
 
 
 def _logger(folder: RunFolder) -> Logger:

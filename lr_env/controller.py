@@ -205,7 +205,9 @@ class LRController:
 
     def observe_validation(self, loss: Tensor | float) -> None:
         """Hand over a validation loss whenever there is one (optional)."""
-        self._instruments.record_validation(float(_one_number(loss)))
+        value = float(_one_number(loss).detach())
+        self._instruments.record_validation(value)
+        self._remarks.at_a_validation_loss(value)
 
     def detach(self) -> None:
         """Leave the optimizer as it was found; its own rates hold from here on."""

@@ -215,6 +215,7 @@ class LayerwiseLREnv(gymnasium.Env[Observation, Action]):
 
     def _begin(self, instance: Instance) -> None:
         task = build_task(self._task, instance.seed, self._task_arguments)
+        before = getattr(self, "_loop", None)
         self._loop = InnerLoop(
             task,
             instance.seed,
@@ -227,6 +228,11 @@ class LayerwiseLREnv(gymnasium.Env[Observation, Action]):
             dtype=self._dtype,
             device=self._device,
         )
+        if before is not None and before.model is self._loop.model:
+            raise ModelError(
+                f"Task {task.name!r} returned the model of the training before: build_model() is "
+                "to make a new one every time."
+            )
         self._instruments = Instruments(
             self._loop.model,
             self._loop.optimizer,

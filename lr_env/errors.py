@@ -46,7 +46,7 @@ class NonFiniteLossError(LrEnvError, ArithmeticError):
 
 
 class OutputError(LrEnvError, OSError):
-    """A folder or file that cannot be written."""
+    """A folder or file that cannot be written, or read back."""
 
 
 class TaskError(LrEnvError):

@@ -26,6 +26,24 @@ def ensure_folder(folder: Path) -> Path:
     return folder
 
 
+def read_tensors(path: Path, remedy: str) -> Any:
+    """Return what torch saved to `path`, plain values and tensors, on the CPU; no code runs.
+
+    Raises:
+        FileNotFoundError: it is not there.
+        OutputError: it cannot be read, is damaged, or no such file; with the remedy.
+    """
+    import torch
+
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise
+    except Exception as error:
+        # Whatever bytes a file begins with are taken for a pickle's, which fails in many ways.
+        raise OutputError(f"{path} is damaged, or was not saved by torch: {remedy}") from error
+
+
 def write_bytes(path: Path, data: bytes) -> None:
     """Write `data` to `path` atomically. Raises OutputError."""
     ensure_folder(path.parent)

@@ -101,6 +101,11 @@ class Instruments:
         return self._rates.others
 
     @property
+    def still(self) -> bool:
+        """Whether the last update that was looked at changed nothing of any layer."""
+        return self._statistics.still
+
+    @property
     def learning_rates(self) -> list[float]:
         """The rate that the next update of every layer is made at."""
         return [b * s for b, s in zip(self._rates.base(), self._scales(), strict=True)]

@@ -54,8 +54,11 @@ class FrozenPolicy:
         return hashlib.sha256(save_tensors(self.weights())).hexdigest()
 
     def act(self, observation: Tensor) -> Tensor:
-        """Return actions `[..., L]` in [-1, 1] for observations `[..., L, F]`; no randomness."""
-        values = observation
+        """Return actions `[..., L]` in [-1, 1] for observations `[..., L, F]`; no randomness.
+
+        An array, as environments return it, is taken for a tensor.
+        """
+        values = observation = torch.as_tensor(observation, device="cpu")
         for index, (weight, bias) in enumerate(self._layers):
             values = torch.nn.functional.linear(values.to(weight.dtype), weight, bias)
             if index < len(self._layers) - 1:
@@ -90,7 +93,8 @@ class FrozenPolicy:
 
         Raises:
             UnknownNameError: neither a shipped policy nor a folder.
-            PolicyError: a folder that is truncated, edited, or of another version or shape.
+            PolicyError: a file in place of its folder, or a folder that is truncated, edited, or of
+                another version or shape.
         """
         folder = _find(policy)
         data = _read(folder / WEIGHTS_FILE, _LARGEST_WEIGHTS)
@@ -159,6 +163,8 @@ def _find(policy: str | Path) -> Path:
     folder = Path(policy)
     if folder.is_dir():
         return folder
+    if folder.is_file():
+        raise PolicyError(f"{folder} is a file: give the folder that holds it.")
     raise UnknownNameError("policy (neither shipped nor a folder)", text, policy_names())
 
 
@@ -192,10 +198,14 @@ def _checked_card(card: Mapping[str, Any]) -> str:
             f"observes version {FEATURES_VERSION}: use a policy or an lr_env of the other version."
         )
     if card.get("action_space") not in ("box", "discrete"):
-        raise PolicyError(f"its card names no known action_space: {card.get('action_space')!r}.")
+        raise PolicyError(
+            f"its card's action_space is 'box' or 'discrete', not {card.get('action_space')!r}."
+        )
     activation = card.get("activation")
     if not isinstance(activation, str) or activation not in ACTIVATIONS:
-        raise PolicyError(f"its card names no known activation: {activation!r}.")
+        raise PolicyError(
+            f"its card's activation is one of {', '.join(ACTIVATIONS)}, not {activation!r}."
+        )
     return activation
 
 

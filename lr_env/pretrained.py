@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 
 from torch import nn
 
@@ -20,7 +20,8 @@ def pretrained_names(model: nn.Module, pretrained: Pretrained) -> Callable[[str]
     None: those that transformers loaded from a checkpoint; nothing is known of other libraries.
 
     Raises:
-        ModelError: a name that is neither a parameter's nor a module's with parameters.
+        ModelError: it is none of these, or a name that is neither a parameter's nor a module's
+            with parameters.
     """
     if pretrained is None:
         return _loaded_by_transformers(model)
@@ -28,6 +29,11 @@ def pretrained_names(model: nn.Module, pretrained: Pretrained) -> Callable[[str]
         return lambda name: pretrained
     if callable(pretrained):
         return pretrained
+    if not isinstance(pretrained, Iterable):
+        raise ModelError(
+            f"pretrained is True or False, names of parameters or modules, a function of the name "
+            f"or None, not {pretrained!r}."
+        )
     chosen = (pretrained,) if isinstance(pretrained, str) else tuple(pretrained)
     known = [name for name, _ in model.named_parameters()]
     for own in chosen:

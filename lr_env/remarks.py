@@ -14,6 +14,12 @@ from lr_env.user_warnings import warn_user
 
 MANY_LOSSES = 1000
 """Handed over between two steps, more than anybody accumulates gradients of."""
+NEGATIVE = (
+    "The {} loss is below zero, where its logarithm says nothing: the policy sees its course only "
+    "if a constant is added to what {} is handed."
+)
+WIDE = 10.0
+"""Octaves of an envelope from which on what is at its edge is the rate's fault."""
 
 
 class Remarks:
@@ -49,6 +55,11 @@ class Remarks:
                 "works in the step() of the optimizer that it was given, and in no other.",
             )
 
+    def at_a_validation_loss(self, loss: float) -> None:
+        """Warn of one whose logarithm says nothing."""
+        if loss < 0.0:
+            self._say("validation sign", NEGATIVE.format("validation", "observe_validation()"))
+
     def state_dict(self) -> dict[str, Any]:
         """Return what has to be known of the training's beginning, as plain values."""
         return {"first_rates": self._first_rates}
@@ -60,27 +71,36 @@ class Remarks:
     def at_a_decision(self, loss: float) -> None:
         """Warn of whatever a policy cannot make anything of."""
         if loss < 0.0:
-            self._say(
-                "sign",
-                "The training loss is below zero, where its logarithm says nothing: the policy "
-                "sees its course only if a constant is added to what observe() is handed.",
-            )
+            self._say("sign", NEGATIVE.format("training", "observe()"))
+        self._of_gradients()
         self._of_strangers()
         self._of_the_base()
 
     def at_the_start(self) -> None:
         """Warn of layers whose start lies outside of the envelope."""
         instruments = self._instruments
+        rate = max(instruments.reference_rates)
+        if rate > 0.0 and instruments.still and self._has_gradient():
+            self._say(
+                "still",
+                "The first update changes nothing that this precision can show, at a learning rate "
+                f"of {rate:.3g}: write one such as 0.001.",
+            )
+            return
         if instruments.envelope.z_init == "zero":
             return
         bounded = int((instruments.z.abs() >= instruments.envelope.z_max).sum())
         if bounded:
+            narrow = instruments.envelope.z_max < WIDE
+            remedy = (
+                "leave z_max out" if narrow else "write one nearer to what trains, such as 0.001"
+            )
             self._say(
                 "bounded",
                 f"{bounded} of {len(instruments.layers)} layers start at the envelope's edge, "
                 f"{instruments.envelope.z_max:g} octaves (factors of two) from the optimizer's "
-                "learning rate, where the policy would go on: write one nearer to what trains, "
-                "such as 0.001, or say z_init='zero' to begin at the one that is there.",
+                f"learning rate, where the policy would go on: {remedy}, or say z_init='zero' to "
+                "begin at the rate that is there.",
             )
 
     def at_the_end(self) -> None:
@@ -112,6 +132,21 @@ class Remarks:
                 f"{', '.join(repr(saved[name]) for name in apart)}): give the controller the same, "
                 "or what the policy sees changes in the middle of it.",
             )
+
+    def _of_gradients(self) -> None:
+        """Warn of a step without a gradient in any layer, which moves nothing."""
+        if not self._has_gradient():
+            self._say(
+                "gradients",
+                "No layer has a gradient where the optimizer steps, and nothing is learned: call "
+                "loss.backward() before optimizer.step(), and zero_grad() after it.",
+            )
+
+    def _has_gradient(self) -> bool:
+        """Return whether any parameter of the layers has a gradient."""
+        known = {name for layer in self._instruments.layers for name in layer.parameter_names}
+        parameters = dict(self._model.named_parameters())
+        return any(parameters[name].grad is not None for name in known & parameters.keys())
 
     def _of_strangers(self) -> None:
         """Warn of parameters that learn and belong to no layer: they were frozen at first."""
@@ -150,8 +185,8 @@ class Remarks:
             own, made_of = moved[0]
             self._say(
                 "schedules",
-                f"The optimizer's learning rate is {own:.3g} where the policy's start was found, "
-                f"or its schedule is made, at {made_of:.3g}: the policy's own schedule comes on "
+                f"The optimizer's learning rate is {own:.6g} where the policy's start was found, "
+                f"or its schedule is made, at {made_of:.6g}: the policy's own schedule comes on "
                 "top of what moves it. Leave warm-up and schedulers out "
                 "(lr_scheduler_type='constant' in a Trainer; delete initial_lr and max_lr from "
                 "the optimizer's groups if they are gone already), or say z_init='zero'.",

@@ -64,6 +64,11 @@ class LayerStatistics:
             self._update[index] = [torch.zeros_like(p) for p in group]
             self._previous_dot[index] = group[0].new_zeros((), dtype=self._dtype)
 
+    @property
+    def still(self) -> bool:
+        """Whether the last update that was looked at changed nothing of any layer."""
+        return not any(float(own) > 0.0 for own in self._direction)
+
     @torch.no_grad()
     def before_update(self) -> None:
         """Remember the weights that the optimizer is about to change."""

@@ -213,6 +213,14 @@ def test_a_broken_checkpoint_is_one_sentence(tmp_path: Path) -> None:
         train(_config(tmp_path, resume=str(run)))
 
 
+@pytest.mark.usefixtures("inline")
+def test_a_run_goes_on_with_its_own_settings_alone(tmp_path: Path) -> None:
+    train(_config(tmp_path, steps=20))
+    run = str(_only_run(tmp_path))
+    with pytest.raises(InvalidArgumentError, match="begun with another hidden, gamma"):
+        train(TrainConfig(out=tmp_path, resume=run, gamma=0.5, hidden=(8,)))
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

@@ -266,3 +266,43 @@ def test_an_optimizer_that_finds_its_own_rate_is_refused() -> None:
     model = build_toy_model()
     with pytest.raises(ModelError, match="finds its own rate"):
         LRController(model, prodigy(model.parameters()), total_steps=STEPS)
+
+
+def test_a_step_without_a_gradient_is_said(recwarn: pytest.WarningsRecorder) -> None:
+    model = build_toy_model()
+    optimizer = adam(model)
+    controller = control(model, optimizer, z_init="zero")
+    for index in range(4):
+        x, y = batch(index)
+        controller.observe(nn.functional.cross_entropy(model(x), y))
+        optimizer.step()
+        optimizer.zero_grad()
+    said = [str(warning.message) for warning in recwarn if "backward" in str(warning.message)]
+    assert len(said) == 1
+
+
+def test_a_rate_at_which_nothing_moves_is_said() -> None:
+    model = build_toy_model()
+    optimizer = adam(model, lr=1e-12)
+    with pytest.warns(UserWarning, match=r"changes nothing that this precision can show.* 1e-12"):
+        advance(model, optimizer, control(model, optimizer), 0, 1)
+
+
+def test_a_validation_loss_below_zero_is_said() -> None:
+    model = build_toy_model()
+    controller = control(model, adam(model))
+    with pytest.warns(UserWarning, match="validation loss is below zero"):
+        controller.observe_validation(torch.tensor(-3.0, requires_grad=True))
+
+
+def test_a_narrow_envelope_is_not_blamed_on_the_rate() -> None:
+    model = build_toy_model()
+    optimizer = adam(model)
+    with pytest.warns(UserWarning, match="edge, 1 octaves .*: leave z_max out, or say z_init"):
+        advance(model, optimizer, control(model, optimizer, z_max=1.0), 0, 1)
+
+
+def test_what_pretrained_may_be() -> None:
+    model = build_toy_model()
+    with pytest.raises(ModelError, match=r"True or False, names .*, not 3"):
+        control(model, adam(model), pretrained=3)

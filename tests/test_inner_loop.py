@@ -10,7 +10,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from lr_env.devices import placed
 from lr_env.env import LayerwiseLREnv
-from lr_env.errors import DataError, NonFiniteLossError
+from lr_env.errors import DataError, ModelError, NonFiniteLossError
 from lr_env.inner_loop import BatchStream
 from tests.toys import ToyTask
 
@@ -96,3 +96,16 @@ def test_what_failed_to_begin_is_not_stepped() -> None:
         env.reset(seed=3)
     with pytest.raises(gymnasium.error.ResetNeeded):
         env.step(env.action_space.sample())
+
+
+def test_a_model_that_was_trained_before_is_refused() -> None:
+    class Kept(ToyTask):
+        model: nn.Module | None = None
+
+        def build_model(self) -> nn.Module:
+            self.model = self.model or super().build_model()
+            return self.model
+
+    env = LayerwiseLREnv(Kept())
+    with pytest.raises(ModelError, match="make a new one every time"):
+        env.reset(seed=0)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from transformers import TrainerCallback, TrainingArguments
 
 from lr_env.controller import LRController
-from lr_env.errors import ModelError
+from lr_env.errors import ModelError, OutputError
 from lr_env.integrations.transformers import STATE_FILE, LRControllerCallback
 from lr_env.policy import FrozenPolicy
 from lr_env.randomness import IsolatedTorchRandomness, torch_generator
@@ -211,6 +211,19 @@ def test_the_checkpoint_is_the_one_that_the_arguments_name(
     assert len(resume(str(tmp_path / "b" / "checkpoint-10"))) == len(whole.controller.history)
 
 
+def test_the_state_of_another_training_is_refused(tmp_path: Path, policy: FrozenPolicy) -> None:
+    for name, rate in (("a", 0.01), ("b", 0.1)):
+        train(tmp_path / name, policy, save_strategy="steps", save_steps=5, learning_rate=rate)
+    # The Trainer tells callbacks no path, and where one is looked for lies the other's.
+    callback = LRControllerCallback(policy, z_max=4.0)
+    trainer = transformers.Trainer(
+        build(), arguments(tmp_path / "b"), train_dataset=rows(), callbacks=[callback]
+    )
+    with pytest.raises(ModelError, match="belongs to another training"):
+        trainer.train(resume_from_checkpoint=str(tmp_path / "a" / "checkpoint-5"))
+    assert not trainer.model._forward_hooks
+
+
 def test_a_checkpoint_without_the_controller_is_refused(
     tmp_path: Path, policy: FrozenPolicy
 ) -> None:
@@ -241,7 +254,9 @@ def test_evaluation_losses_are_handed_over_where_that_is_asked_for(
     assert len(seen) == (4 if observed else 0)
 
 
-@pytest.mark.parametrize("data", [b"", b"garbage", b"PK\x03\x04 cut off"])
+@pytest.mark.parametrize(
+    "data", [b"", b"garbage", b"PK\x03\x04 cut off", b"junk", b"junk\n", b"plain"]
+)
 def test_a_damaged_state_of_the_controller_is_one_sentence(
     tmp_path: Path, policy: FrozenPolicy, data: bytes
 ) -> None:
@@ -250,7 +265,7 @@ def test_a_damaged_state_of_the_controller_is_one_sentence(
     trainer = transformers.Trainer(
         build(), arguments(tmp_path), train_dataset=rows(), callbacks=[LRControllerCallback(policy)]
     )
-    with pytest.raises(ModelError, match="cannot be read"):
+    with pytest.raises(OutputError, match="is damaged"):
         trainer.train(resume_from_checkpoint=str(tmp_path / "checkpoint-5"))
     assert not trainer.model._forward_hooks
 

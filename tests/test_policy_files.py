@@ -144,3 +144,15 @@ def test_an_oversized_file_is_not_even_read(tmp_path: Path) -> None:
         file.truncate(1 << 40)
     with pytest.raises(PolicyError, match="larger than"):
         FrozenPolicy.load(folder)
+
+
+def test_a_file_of_a_policy_is_not_the_policy(tmp_path: Path) -> None:
+    make_policy().save(tmp_path / "own")
+    with pytest.raises(PolicyError, match="give the folder that holds it"):
+        FrozenPolicy.load(tmp_path / "own" / "policy.safetensors")
+
+
+def test_a_policy_acts_on_arrays_as_on_tensors() -> None:
+    observation = torch.randn(3, len(FEATURES), generator=torch.Generator().manual_seed(0))
+    policy = make_policy()
+    assert torch.equal(policy.act(observation.numpy()), policy.act(observation))

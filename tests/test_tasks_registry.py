@@ -39,7 +39,11 @@ def test_a_name_far_from_all_is_answered_with_all() -> None:
 
 @pytest.mark.parametrize(
     ("arguments", "words"),
-    [({"colour": "red"}, "colour"), ({"seed": -1}, "seed must be at least 0")],
+    [
+        ({"colour": "red"}, "colour"),
+        ({"seed": -1}, "seed must be at least 0"),
+        ({"seed": "a"}, "seed must be a whole number"),
+    ],
 )
 def test_unusable_arguments_are_one_sentence(arguments: dict[str, Any], words: str) -> None:
     with pytest.raises(InvalidArgumentError, match=words) as caught:

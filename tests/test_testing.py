@@ -25,6 +25,16 @@ class UnseededTask(ToyTask):
         super().__init__(next(COUNTER))
 
 
+class SharedModelTask(ToyTask):
+    """Goes on with the model that it has, and whatever that has learned."""
+
+    model: nn.Module | None = None
+
+    def build_model(self) -> nn.Module:
+        self.model = self.model or super().build_model()
+        return self.model
+
+
 class EmptyTestTask(ToyTask):
     def size(self, split: str) -> int:
         return 0 if split == "test" else super().size(split)
@@ -180,10 +190,11 @@ class BrokenTask(ToyTask):
         (NumpyOrderTask, "draws from a global generator"),
         (PythonOrderTask, "draws from a global generator"),
         (UnshuffledTask, "ignores its generator"),
-        (RaggedTask, "drop the incomplete last batch"),
+        (RaggedTask, "leave out a last batch that is shorter"),
         (ForgetfulTask, "is no pass over test"),
         (LeakingTask, "25% of the test samples stand in the training split"),
         (UnseededModelTask, "build_model() differs under equal seeds"),
+        (SharedModelTask, "weights that an earlier model has"),
         (SampleLossTask, "is not one finite number"),
         (InfiniteLossTask, "is not one finite number"),
         (DetachedLossTask, "is cut off from the model"),

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -47,7 +47,16 @@ class LossTap:
     def __init__(self, model: nn.Module) -> None:
         self._losses: list[Tensor] = []
         self._summed = False
+        self._model = model
         self._handle = model.register_forward_hook(self._read, with_kwargs=True)
+
+    def weights_hash(self) -> str:
+        """Return the SHA-256 of the model's parameters."""
+        digest = hashlib.sha256()
+        for parameter in self._model.parameters():
+            plain = parameter.detach().cpu().contiguous().flatten()
+            digest.update(plain.view(torch.uint8).numpy().data)
+        return digest.hexdigest()
 
     def take(self) -> Tensor:
         """Return the loss of the step whose gradient is pending, and forget it.
@@ -187,7 +196,8 @@ class LRControllerCallback(TrainerCallback):  # type: ignore[misc]
             return
         if self.controller is not None and self._tap is not None:
             buffer = io.BytesIO()
-            torch.save(self.controller.state_dict(), buffer)
+            state_dict = {**self.controller.state_dict(), "weights": self._tap.weights_hash()}
+            torch.save(state_dict, buffer)
             files.write_bytes(folder / STATE_FILE, buffer.getvalue())
 
     def on_train_end(
@@ -207,7 +217,8 @@ class LRControllerCallback(TrainerCallback):  # type: ignore[misc]
         if self.controller is None:
             return
         try:
-            saved = torch.load(path, map_location="cpu", weights_only=True)
+            saved = files.read_tensors(path, "resume from another checkpoint, or begin anew.")
+            self._check_weights(saved, path)
             self.controller.load_state_dict(saved)
         except FileNotFoundError as error:
             self._release()
@@ -219,11 +230,16 @@ class LRControllerCallback(TrainerCallback):  # type: ignore[misc]
         except LrEnvError:
             self._release()
             raise
-        except (OSError, EOFError, RuntimeError, AttributeError, UnpicklingError) as error:
-            self._release()
+
+    def _check_weights(self, saved: Any, path: Path) -> None:
+        """Raise ModelError for the state of a training that had other weights at this step."""
+        # Earlier versions did not write them down.
+        known = saved.get("weights") if isinstance(saved, Mapping) else None
+        if known is not None and self._tap is not None and known != self._tap.weights_hash():
             raise ModelError(
-                f"{path} cannot be read: resume from another checkpoint, or begin anew."
-            ) from error
+                f"{path} belongs to another training than the weights: give the checkpoint to "
+                "TrainingArguments, too, as resume_from_checkpoint, or begin anew."
+            )
 
 
 def _steps_per_epoch(loader: Any, args: TrainingArguments) -> float | None:

@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
+from lr_env.arguments import check_whole
 from lr_env.errors import InvalidArgumentError, UnknownNameError
 from lr_env.tasks.base import Task
 
@@ -49,10 +50,11 @@ def make_task(name: str, seed: int = 42, **arguments: Any) -> Task:
 
     Raises:
         UnknownNameError: no such task; the message names the nearest one.
-        InvalidArgumentError: the task takes no such argument, or the seed is negative.
+        InvalidArgumentError: the task takes no such argument, or the seed is no number from 0.
     """
     if name not in _FACTORIES:
         raise UnknownNameError("task", name, task_names())
+    check_whole("seed", seed)
     if seed < 0:
         raise InvalidArgumentError(f"seed must be at least 0, not {seed}.")
     factory = _FACTORIES[name]

@@ -67,7 +67,10 @@ def passes_are_whole(make: TaskMaker, seed: int) -> Iterator[str]:
     width = next((own for own in range(min(8, size), 1, -1) if size % own), 1)
     lengths = [length(batch) for batch in _pass(task, width, 1)]
     if lengths != [width] * (size // width):
-        yield "batches() with a generator has other lengths: drop the incomplete last batch alone."
+        yield (
+            "batches() with a generator has other lengths: leave out a last batch that is shorter "
+            "than batch_size, and nothing else."
+        )
     if [length(batch) for batch in _pass(task, size + 1, 1)] != [size]:
         yield "batches() with a generator loses a split smaller than a batch: yield it whole."
     for split in SPLITS:
@@ -92,6 +95,15 @@ def model_comes_from_the_global_generator(make: TaskMaker, seed: int) -> Iterato
     one, other = (_model(make(seed), seed).state_dict() for _ in range(2))
     if not equal(dict(one), dict(other)):
         yield "build_model() differs under equal seeds: initialise from torch's global generator."
+
+
+def model_is_fresh(make: TaskMaker, seed: int) -> Iterator[str]:
+    """Yield a problem if two models share a parameter or buffer."""
+    task = make(seed)
+    one, other = _model(task, seed), _model(task, seed)
+    places = {own.data_ptr() for own in one.state_dict().values() if own.numel()}
+    if any(own.data_ptr() in places for own in other.state_dict().values() if own.numel()):
+        yield "build_model() returns weights that an earlier model has: build all of them anew."
 
 
 def loss_can_be_trained(make: TaskMaker, seed: int) -> Iterator[str]:
@@ -180,6 +192,7 @@ CHECKS: tuple[Check, ...] = (
     passes_are_whole,
     held_out_data_is_apart,
     model_comes_from_the_global_generator,
+    model_is_fresh,
     loss_can_be_trained,
     training_lowers_the_loss,
     metrics_only_look,
