@@ -217,7 +217,7 @@ def test_a_broken_checkpoint_is_one_sentence(tmp_path: Path) -> None:
 def test_a_run_goes_on_with_its_own_settings_alone(tmp_path: Path) -> None:
     train(_config(tmp_path, steps=20))
     run = str(_only_run(tmp_path))
-    with pytest.raises(InvalidArgumentError, match="begun with another hidden, gamma"):
+    with pytest.raises(InvalidArgumentError, match="begun with another gamma, hidden"):
         train(TrainConfig(out=tmp_path, resume=run, gamma=0.5, hidden=(8,)))
 
 
