@@ -13,6 +13,7 @@ from experiments.findings import (
     count_verdicts,
     distinct,
     format_convergence,
+    is_control,
     join,
     losses,
 )
@@ -106,7 +107,7 @@ def against_tuned(summary: Summary) -> Answer:
     """Return every agent against the tuned schedules, or against all where none is tuned."""
     baselines = baselines_of(summary)
     tuned = [name for name in baselines if summary["arms"][name]["tuned"]]
-    others = [name for name in baselines if name not in BASELINES]
+    others = [name for name in baselines if name not in BASELINES and not is_control(name)]
     if tuned:
         lines = [_trials(tuned, summary)]
     else:
@@ -119,7 +120,7 @@ def against_tuned(summary: Summary) -> Answer:
     return Answer(
         "Does it beat a tuned schedule?",
         [*lines, *(_against(summary, chosen) if chosen else [])],
-        make_table(summary, agents, chosen),
+        make_table(summary, agents, chosen) if chosen else None,
         ("differences",),
     )
 

@@ -7,6 +7,8 @@ import statistics
 from collections.abc import Sequence
 from typing import Any
 
+from experiments.arms import METHODS
+
 Summary = dict[str, Any]
 """All figures of an evaluation: what `summary.json` holds."""
 
@@ -61,16 +63,27 @@ def count_verdicts(rows: list[dict[str, Any]], arms: Arms | None = None) -> str:
             # What is lost stands as it is: a correction for many comparisons guards claims.
             sure = held == len(own)
             kept = "" if sure else f" ({held or 'none'} after Holm's correction)"
-            parts.append(words.format(_baselines(own, len(rows), arms)) + kept)
+            parts.append(words.format(_baselines(own, rows, arms)) + kept)
     return ", ".join(parts)
 
 
-def _baselines(rows: list[dict[str, Any]], all_of: int, arms: Arms | None) -> str:
+def is_control(arm: str) -> bool:
+    """Return whether the arm of that name is a control, of an agent's start and schedule."""
+    return METHODS[arm.partition("@")[0]].is_control
+
+
+def _baselines(rows: list[dict[str, Any]], every: list[dict[str, Any]], arms: Arms | None) -> str:
+    all_of = len(every)
+    what = (
+        "baselines and controls"
+        if any(is_control(row["baseline"]) for row in every)
+        else "baselines"
+    )
     labels = [arms[row["baseline"]]["label"] for row in rows] if arms else []
     if labels and all_of == 1:
         return str(labels[0])
     named = f" ({'; '.join(labels)})" if 0 < len(labels) <= MOST_NAMES else ""
-    return f"{len(rows)} of {all_of} baselines{named}"
+    return f"{len(rows)} of {all_of} {what}{named}"
 
 
 def format_seeds(summary: Summary) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from experiments.answers import FAR, FAR_APART, Answer, answers
+from experiments.answers import FAR, FAR_APART, Answer, answers, in_short
 from experiments.arms import parse_arms
 from experiments.report import write_report
 from lr_env.policy import FrozenPolicy
@@ -53,6 +53,14 @@ def test_nothing_tuned_is_said(policy: FrozenPolicy) -> None:
     answer = asked(summary, records)["Does it beat a tuned schedule?"]
     assert answer.lines[0].startswith("No arm was tuned here")
     assert "Frozen agent, test loss: worse than Adam, cosine." in answer.lines
+
+
+def test_controls_are_no_schedules_and_are_not_called_baselines(policy: FrozenPolicy) -> None:
+    summary, records = make(policy, agent_behind, "adam start agent")
+    answer = asked(summary, records)["Does it beat a tuned schedule?"]
+    assert len(answer.lines) == 1
+    assert answer.table is None
+    assert "of 2 baselines and controls" in in_short(summary)[0]
 
 
 @pytest.mark.parametrize("recipe", FAR_APART)

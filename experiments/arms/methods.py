@@ -58,6 +58,11 @@ class Method:
     sees_validation: bool = False
 
     @property
+    def is_control(self) -> bool:
+        """Whether it has an agent's start and schedule, and somebody or nobody else acts."""
+        return self.pilot != "agent"
+
+    @property
     def schedule_words(self) -> str:
         """What the schedule does, in words."""
         trainer = self.recipe == "hf-warmup" and self.schedule == "linear"
