@@ -26,12 +26,13 @@ def freeze(
     model: BaseAlgorithm,
     name: str,
     envelope: Envelope,
-    about: Mapping[str, Any],
+    about: Mapping[str, Any] | None = None,
     seen: Tensor | None = None,
 ) -> FrozenPolicy:
-    """Return the agent's deterministic policy as a frozen one.
+    """Return the deterministic policy of PPO or DQN, a perceptron with tanh, as a frozen one.
 
-    Features that the agent does not see (0 in `seen` `[F]`) have no weight in it.
+    `envelope` is that of the environment that it learned in; `about` is what else its card is to
+    say. Features that the agent does not see (0 in `seen` `[F]`) have no weight in it.
 
     Raises:
         PolicyError: it acts differently from the agent's `predict` on random observations.
@@ -42,7 +43,7 @@ def freeze(
         action_space="discrete" if discrete else "box",
         activation="tanh",
         envelope=envelope,
-        **about,
+        **(about or {}),
     )
     seen = torch.ones(len(FEATURES)) if seen is None else seen
     weights = _weights(model)
@@ -78,4 +79,7 @@ def _check_parity(model: BaseAlgorithm, policy: FrozenPolicy, seen: Tensor) -> N
         expected = decode_discrete(expected)
     gap = float((policy.act(rows) - expected).abs().max())
     if not gap <= TOLERANCE:
-        raise PolicyError(f"The exported policy differs from the agent's by {gap:.2g} on actions.")
+        raise PolicyError(
+            f"The exported policy differs from the agent's by {gap:.2g} on actions: frozen "
+            "policies are perceptrons with tanh (policy_kwargs={'activation_fn': torch.nn.Tanh})."
+        )
