@@ -14,6 +14,7 @@ from torch import nn
 from lr_env.errors import DataError, UnknownNameError
 from lr_env.tasks import SPLITS, make_task
 from lr_env.tasks.images import PADDING, channel_scales, crop_and_flip
+from lr_env.tasks.sources import load_splits
 from lr_env.testing import check_task
 from tests import hub
 
@@ -211,3 +212,10 @@ def test_images_of_other_modes_become_colours(tmp_path: Path) -> None:
     rows = [hub.encoded(grey, "png"), *(hub.encoded(own) for own in images[1:])]
     task = _broken(tmp_path / "mine", rows, labels, IMAGES)(seed=0)
     assert task._images["train"].shape == (64, 3, 32, 32)
+
+
+def test_a_hub_that_does_not_answer_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("LR_ENV_DATA", raising=False)
+    monkeypatch.setattr("lr_env.tasks.sources.hub_answers", lambda name, kind: False)
+    with pytest.raises(DataError, match=r"the hub does not answer, and nothing was fetched .* set"):
+        load_splits("cifar10", "nobody/has-this")

@@ -54,6 +54,7 @@ def load_splits(name: str, hub: str, data: str | Path | None = None) -> Any:
     except ImportError as error:
         raise missing_package("datasets") from error
     datasets.disable_progress_bars()
+    kept_alone = False
     try:
         with _quiet():
             if Path(source).is_file():
@@ -61,12 +62,15 @@ def load_splits(name: str, hub: str, data: str | Path | None = None) -> Any:
                 return datasets.load_dataset(kind, data_files={"train": source})
             if Path(source).exists() or hub_answers(source, "dataset"):
                 return datasets.load_dataset(source)
+            kept_alone = True
             with _offline():
                 return datasets.load_dataset(source)
     except Exception as error:
         # Libraries below raise dozens of types here; the user can do the same about all of them.
         why = str(error).strip().splitlines()
         reason = why[0][:160] if why else type(error).__name__
+        if kept_alone:
+            reason = "the hub does not answer, and nothing was fetched from it before"
         raise data_error(name, f"{source} cannot be read ({reason})") from error
 
 
