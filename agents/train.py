@@ -138,7 +138,7 @@ def _check_settings(given: TrainConfig, config: TrainConfig) -> None:
 
 
 def _say_budget(config: TrainConfig, model: BaseAlgorithm, console: Console) -> None:
-    """Say what a budget comes to that is no whole number of rollouts, of which all are whole."""
+    """Say what a budget comes to that is less than a rollout, of which all are whole."""
     rollout = model.env.num_envs * model.n_steps if isinstance(model, PPO) and model.env else 1
     if config.budget < rollout:
         console.print(

@@ -31,7 +31,7 @@ def read_tensors(path: Path, remedy: str) -> Any:
 
     Raises:
         FileNotFoundError: it is not there.
-        OutputError: it cannot be read, is damaged, or no such file; with the remedy.
+        OutputError: it cannot be read, or is damaged; with the remedy.
     """
     import torch
 
@@ -39,6 +39,8 @@ def read_tensors(path: Path, remedy: str) -> Any:
         return torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise
+    except OSError as error:
+        raise OutputError(f"{path} cannot be read ({error.strerror}): {remedy}") from error
     except Exception as error:
         # Whatever bytes a file begins with are taken for a pickle's, which fails in many ways.
         raise OutputError(f"{path} is damaged, or was not saved by torch: {remedy}") from error
