@@ -8,6 +8,9 @@ from agents.config import TrainConfig
 from agents.curriculum import StackPlan, plan_stack
 from lr_env.stack import Stack
 
+# Of what is off by default (`--branches`), and half a minute.
+pytestmark = pytest.mark.slow
+
 CONFIG = TrainConfig(stacks=2, branches=3, branch_instances=4, fine_tuning=False)
 
 

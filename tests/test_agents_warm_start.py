@@ -18,6 +18,9 @@ from agents.workers import Workers
 from lr_env.errors import LrEnvError
 from lr_env.observation import FEATURES
 
+# Of what is off by default (`--branches`), and half a minute.
+pytestmark = pytest.mark.slow
+
 
 def _actor() -> ActorCriticPolicy:
     torch.manual_seed(0)
