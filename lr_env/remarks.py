@@ -144,13 +144,18 @@ class Remarks:
 
     def _has_gradient(self) -> bool:
         """Return whether any parameter of the layers has a gradient."""
-        known = {name for layer in self._instruments.layers for name in layer.parameter_names}
-        parameters = dict(self._model.named_parameters())
-        return any(parameters[name].grad is not None for name in known & parameters.keys())
+        known = self._known()
+        return any(
+            p.grad is not None for name, p in self._model.named_parameters() if name in known
+        )
+
+    def _known(self) -> set[str]:
+        """Return the names of the parameters under control."""
+        return {name for layer in self._instruments.layers for name in layer.parameter_names}
 
     def _of_strangers(self) -> None:
         """Warn of parameters that learn and belong to no layer: they were frozen at first."""
-        known = {name for layer in self._instruments.layers for name in layer.parameter_names}
+        known = self._known()
         moved = {id(p) for group in self._optimizer.param_groups for p in group["params"]}
         for name, parameter in self._model.named_parameters():
             if name not in known and parameter.grad is not None and id(parameter) in moved:
