@@ -164,8 +164,10 @@ def test_a_run_writes_all_figures_and_a_page_that_holds_nothing_else(tiny: dict[
     assert text == (tiny["folder"] / "out" / "benchmarks.md").read_text(encoding="utf-8")
     kept = json.loads((tiny["folder"] / "out" / "benchmarks.json").read_text(encoding="utf-8"))
     assert text == markdown(kept)
-    for name in ("command", "revision", "versions", "date", "load_average", "processor", "floor"):
+    for name in ("command", "revision", "versions", "date", "load_average", "processor",
+                 "instructions", "floor"):  # fmt: skip
         assert kept[name]
+    assert kept["instructions"] in text
     assert kept["revision"] in text
     for heading in ("Against the bars", "Meta-training", BARRED, "What bounds it"):
         assert f"\n## {heading}\n" in text

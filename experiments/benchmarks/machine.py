@@ -42,10 +42,11 @@ def measure_machine(rounds: int, seconds: float) -> Machine:
 
 
 def surroundings() -> dict[str, Any]:
-    """Return date, processor, memory in bytes, load and GPU of this machine."""
+    """Return date, processor, its widest instructions, memory in bytes, load and GPU."""
     return {
         "date": datetime.now(UTC).date().isoformat(),
         "processor": _processor(),
+        "instructions": torch.backends.cpu.get_cpu_capability(),
         "cores": os.cpu_count(),
         "memory": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
         "load_average": list(os.getloadavg()),

@@ -52,10 +52,10 @@ def _head(results: Mapping[str, Any]) -> list[str]:
         f"revision {results['revision'] or 'unknown'}, in {results['seconds'] / 60:.1f} minutes. "
         "Every figure is of that one run.",
         "",
-        f"{results['processor']}, {results['cores']} cores, {results['memory'] / 2**30:.0f} GB; "
-        f"{gpu}; {packages}; one thread a process. Load average at the start (1, 5 and 15 "
-        f"minutes): {', '.join(f'{own:.1f}' for own in load)}. If other work runs meanwhile, "
-        "single figures are too low, ratios less so.",
+        f"{results['processor']} ({results['instructions']}), {results['cores']} cores, "
+        f"{results['memory'] / 2**30:.0f} GB; {gpu}; {packages}; one thread a process. Load "
+        f"average at the start (1, 5 and 15 minutes): {', '.join(f'{own:.1f}' for own in load)}. "
+        "If other work runs meanwhile, single figures are too low, ratios less so.",
         "",
         f"One core reaches {floor['flops'] / 1e9:.0f} GFLOP/s in a large matrix product and "
         f"{floor['bytes'] / 1e9:.0f} GB/s in a large copy.",
