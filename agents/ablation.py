@@ -154,7 +154,7 @@ def score_suites(policy: FrozenPolicy, kind: str, workers: int) -> list[Tensor]:
     )
     own = Workers((), workers)
     try:
-        return [torch.cat(own.score(kind, policy, suite, seed)) for suite, seed in suites]
+        return [torch.cat(own.score([kind], policy, suite, seed)[kind]) for suite, seed in suites]
     finally:
         own.close()
 

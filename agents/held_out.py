@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
+
 from rich.console import Console
 from rich.progress import track
+from torch import Tensor
 
 from agents.workers import Workers
 from lr_env.held_out import held_out_suite
@@ -26,11 +29,12 @@ class HeldOut:
 
     def __init__(self, workers: Workers) -> None:
         self._workers = workers
-        self._picking = [*part_a(), *part_a(shown=True)]
+        # An entry beside its twin: of two processes, each gets one of them.
+        self._picking = [*itertools.chain(*zip(part_a(), part_a(shown=True), strict=True))]
 
     def mean(self, policy: FrozenPolicy) -> float:
         """Return the mean final potential over part A, both ways, to pick checkpoints by."""
-        own = self._workers.score("policy", policy, self._picking, PICKING_SEED)
+        own = self._workers.score(["policy"], policy, self._picking, PICKING_SEED)["policy"]
         return sum(float(lanes.mean()) for lanes in own) / len(own)
 
     def report(self, policy: FrozenPolicy, console: Console) -> Comparison:
@@ -39,8 +43,10 @@ class HeldOut:
         Minutes of work, whose progress is shown on `console`.
         """
         suite = held_out_suite(REPORTING_LANES)
-        results = {
-            kind: self._workers.score(kind, policy, suite, REPORTING_SEED)
-            for kind in track(SCORERS, "Report on held-out trainings", console=console)
-        }
+        # As many kinds at a time as there are processes: all are busy, and progress is seen.
+        kinds, most = list(SCORERS), len(self._workers)
+        turns = [kinds[first : first + most] for first in range(0, len(kinds), most)]
+        results: dict[str, list[Tensor]] = {}
+        for turn in track(turns, "Report on held-out trainings", console=console):
+            results |= self._workers.score(turn, policy, suite, REPORTING_SEED)
         return compare([entry.name for entry in suite], results)

@@ -54,6 +54,10 @@ class Workers:
             self.close()
             raise
 
+    def __len__(self) -> int:
+        """Return the number of processes."""
+        return len(self._processes)
+
     def reset(self) -> list[Tensor]:
         """Begin every stack from its plan's seed; return observations `[N, L, F]`."""
         return _merged(self._ask("reset"), self._shares)
@@ -91,16 +95,26 @@ class Workers:
         return _merged(self._processes.receive(), self._shares)
 
     def score(
-        self, kind: str, policy: FrozenPolicy, suite: Sequence[scoring.Entry], seed: int
-    ) -> list[Tensor]:
-        """Return final potentials by entry for the policy or a rival (see `SCORERS`)."""
+        self,
+        kinds: Sequence[str],
+        policy: FrozenPolicy,
+        suite: Sequence[scoring.Entry],
+        seed: int,
+    ) -> dict[str, list[Tensor]]:
+        """Return final potentials by entry, for the policy or rivals (see `SCORERS`).
+
+        Several kinds at once are shared out better than one after another: the dearest entry
+        keeps one process busy while the other has no more to do.
+        """
         weights = {name: tensor.numpy() for name, tensor in policy.weights().items()}
-        shares = share_out([entry.cost for entry in suite], len(self._processes))
-        entries = [[suite[index] for index in share] for share in shares]
+        jobs = [(kind, entry) for kind in kinds for entry in suite]
+        shares = share_out([entry.cost for _, entry in jobs], len(self._processes))
         answers = self._processes.ask([
-            ("score", (kind, weights, policy.card, own, seed)) for own in entries
+            ("score", (weights, policy.card, [jobs[index] for index in share], seed))
+            for share in shares
         ])  # fmt: skip
-        return _merged(answers, shares)
+        merged = iter(_merged(answers, shares))
+        return {kind: [next(merged) for _ in suite] for kind in kinds}
 
     def grow(self, plans: Sequence[StackPlan]) -> list[Branches]:
         """Return what parts in the stacks of `plans`, which are not those that are stepped."""
@@ -184,9 +198,10 @@ def _values(stacks: list[Stack], plans: list[StackPlan], word: str, payload: Any
     if word == "grow":
         return [vars(grow(plan)) for plan in payload]
     if word == "score":
-        kind, weights, card, suite, seed = payload
+        weights, card, jobs, seed = payload
         tensors = {name: torch.from_numpy(array) for name, array in weights.items()}
-        return list(scoring.SCORERS[kind](FrozenPolicy(tensors, card), suite, seed))
+        policy = FrozenPolicy(tensors, card)
+        return [scoring.SCORERS[kind](policy, [entry], seed)[0] for kind, entry in jobs]
     if word == "state":
         return [stack.state_dict() for stack in stacks]
     _load(stacks, payload)
