@@ -14,7 +14,7 @@ from lr_env.errors import InvalidArgumentError, UnknownNameError
 ALGORITHMS = ("ppo", "dqn")
 WIDE_STARTS = ("matched", "calibrated", "cautious")
 DEFAULT_STEPS = {"ppo": 650_000, "dqn": 500_000}
-"""Within 15 minutes on two cores that know no AVX-512; the best policies were there by then."""
+"""About a quarter of an hour on two slow cores; by then the best policies had been found."""
 PRESETS = {
     "measured": {"gamma": 0.999, "learning_rate": 5e-4},
     "plan": {"gamma": 0.99, "learning_rate": 1e-4},
