@@ -1,6 +1,4 @@
-"""Worker processes of a meta-training: what happens where one is gone."""
-
-from itertools import pairwise
+"""Worker processes of a meta-training: how scores are shared out, and where one is gone."""
 
 import pytest
 import torch
@@ -40,5 +38,5 @@ def test_kinds_scored_at_once_are_what_each_is_scored_alone() -> None:
     for kind, found in together.items():
         for own, alone in zip(found, SCORERS[kind](policy, suite, 3), strict=True):
             torch.testing.assert_close(own, alone, rtol=0, atol=0)
-    means = sorted(float(torch.cat(found).mean()) for found in together.values())
-    assert all(low < high for low, high in pairwise(means))
+    # Else kinds could be mistaken for each other.
+    assert len({float(torch.cat(found).mean()) for found in together.values()}) == len(SCORERS)
