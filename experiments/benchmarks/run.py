@@ -98,8 +98,10 @@ class Benchmark:
                 self._done()
             turns = {kind: partial(own.rate, config.seconds) for kind, own in apart.items()}
             rates = medians(turns, config.rounds, self._done)
-            largest = largest_of(kinds)
-            products = apart[largest].products()
+            for seen in largest_of(kinds):
+                products = apart[seen].products()
+                if products.update:
+                    break
         bound = bound_of(name, products, config.lanes)
         self._done()
         return {
@@ -107,7 +109,7 @@ class Benchmark:
             "fastest": dict(
                 zip(("arithmetic", "traffic"), work_of(name).fastest(machine), strict=True)
             ),
-            "bound": {**asdict(bound), "seconds": bound.seconds, "line": largest.name},
+            "bound": {**asdict(bound), "seconds": bound.seconds, "line": seen.name},
         }
 
     def _done(self, share: float = 1.0) -> None:
@@ -144,10 +146,11 @@ def check_time(kind: Kind, ready: Mapping[Kind, Ready]) -> None:
                 )
 
 
-def largest_of(kinds: Iterable[Kind]) -> VectorKind:
-    """Return the largest environment in one process, on the CPU: a compiled one, if there is any.
+def largest_of(kinds: Iterable[Kind]) -> list[VectorKind]:
+    """Return the largest environment of one process on the CPU: the compiled, then the eager one.
 
-    Its trainings do not end.
+    Their trainings do not end. A compiled one may have no products of torch's: multilayer
+    perceptrons are left to code of our own.
     """
     own = [
         kind
@@ -155,4 +158,6 @@ def largest_of(kinds: Iterable[Kind]) -> VectorKind:
         if isinstance(kind, VectorKind)
         and (kind.workers, kind.device, kind.ending) == (1, "cpu", False)
     ]
-    return max(own, key=lambda kind: (kind.compile, kind.num))
+    compiled = [kind for kind in own if kind.compile]
+    eager = [kind for kind in own if not kind.compile]
+    return [max(some, key=lambda kind: kind.num) for some in (compiled, eager) if some]

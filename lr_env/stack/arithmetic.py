@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import NamedTuple, Protocol
 
 import torch
@@ -118,23 +119,26 @@ class EagerArithmetic:
         self._optimizer = optimizer
         self._sizes = [layer.size for layer in layers]
 
-    @torch.no_grad()
     def step(self, lanes: LaneTensors, move: Move, batch: Batch, looked: bool) -> Tensor:
         """See `LaneArithmetic`."""
-        changing = [lanes.flat, lanes.gradient, *lanes.state.values(), *lanes.buffers.values()]
-        kept = [] if move.running is None else [own.clone() for own in changing]
-        before = lanes.flat.clone() if looked else lanes.flat
-        lr = move.spread * move.rate
-        self._optimizer.update(lanes.flat, lanes.gradient, lanes.state, lr, move.factors)
-        if looked:
-            self._look(lanes, lanes.flat - before, move)
-        losses, gradient = self._model.differentiate(
-            lanes.flat, lanes.buffers, *_gather(batch, len(lanes.flat))
-        )
-        lanes.gradient.copy_(gradient)
-        if move.running is not None:
-            _restore(changing, kept, ~move.running)
+        self.update(lanes, move, looked)
+        changing = [lanes.gradient, *lanes.buffers.values()]
+        with _restored(changing, move.running):
+            losses, gradient = self._model.differentiate(
+                lanes.flat, lanes.buffers, *_gather(batch, len(lanes.flat))
+            )
+            lanes.gradient.copy_(gradient)
         return losses
+
+    @torch.no_grad()
+    def update(self, lanes: LaneTensors, move: Move, looked: bool) -> None:
+        """Make the first half of a step: change weights and the optimizer's state."""
+        before = lanes.flat.clone() if looked else lanes.flat
+        with _restored([lanes.flat, *lanes.state.values()], move.running):
+            lr = move.spread * move.rate
+            self._optimizer.update(lanes.flat, lanes.gradient, lanes.state, lr, move.factors)
+            if looked:
+                self._look(lanes, lanes.flat - before, move)
 
     def evaluate(self, lanes: LaneTensors, inputs: Tensor, targets: Tensor) -> Tensor:
         """See `LaneArithmetic`."""
@@ -212,8 +216,14 @@ def _gather(batch: Batch, num: int) -> tuple[Tensor, Tensor]:
     )
 
 
-def _restore(own: Sequence[Tensor], kept: Sequence[Tensor], mask: Tensor) -> None:
-    """Put the lanes of `mask` `[n]` back to what was kept of them."""
-    for tensor, before in zip(own, kept, strict=True):
-        still = mask.view(-1, *[1] * (tensor.ndim - 1))
-        tensor.copy_(torch.where(still, before, tensor))
+@contextmanager
+def _restored(changing: Sequence[Tensor], running: Tensor | None) -> Iterator[None]:
+    """Let the lanes of `running` `[n]` (None: all) keep what is done to them, and no others."""
+    if running is None:
+        yield
+        return
+    kept = [own.clone() for own in changing]
+    yield
+    for tensor, before in zip(changing, kept, strict=True):
+        still = running.view(-1, *[1] * (tensor.ndim - 1))
+        tensor.copy_(torch.where(still, tensor, before))

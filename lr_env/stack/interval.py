@@ -59,11 +59,12 @@ class Interval:
         def factors(steps: Tensor) -> Tensor:
             return optimizer.factors(steps.to(like).unsqueeze(1))
 
+        coming = factors((lanes.step + made).flatten())
         own = {
             "running": counts >= made,
             "last": counts == made,
-            "rates": torch.stack([lanes.rates(like, turn).unsqueeze(1) for turn in turns]),
-            "factors": torch.stack([factors(lanes.step + turn + 1) for turn in turns]),
+            "rates": lanes.coming_rates(like, len(turns)).unsqueeze(2),
+            "factors": coming.view(len(turns), len(counts), coming.shape[1]),
             "reached": factors((lanes.step + counts).clamp(min=1)),
             "batches": torch.stack([data.next_index(counts > turn) for turn in turns]),
         }

@@ -63,9 +63,13 @@ class Lanes:
         self.sees_epochs[lane] = bool(random.random() < settings.epochs_seen)
         return instance
 
-    def rates(self, like: Tensor, ahead: int = 0) -> Tensor:
-        """Return the rate of each lane's base schedule `[N]` so many steps ahead, as `like`."""
-        return (self.base_lr * self._now(self._factors, ahead)).to(like)
+    def rates(self, like: Tensor) -> Tensor:
+        """Return the rate of each lane's base schedule `[N]`, as `like`."""
+        return self.coming_rates(like, 1)[0]
+
+    def coming_rates(self, like: Tensor, turns: int) -> Tensor:
+        """Return the same for this step and those after it `[turns, N]`."""
+        return (self.base_lr * self._coming(self._factors, turns)).to(like)
 
     def reference(self, like: Tensor) -> Tensor:
         """Return the rate that each lane's is measured against `[N]`, as `like`.
@@ -73,7 +77,7 @@ class Lanes:
         The nominal one, or today's where a schedule of the user's own is above it, without the
         envelope's; see `LayerRates.reference`.
         """
-        return (self.base_lr * self._now(self._above)).to(like)
+        return (self.base_lr * self._coming(self._above, 1)[0]).to(like)
 
     def state_dict(self) -> dict[str, Any]:
         """Return draws, clocks and generators as plain values and tensors."""
@@ -99,9 +103,9 @@ class Lanes:
         for generator, kept in zip(self._random, state["random"], strict=True):
             generator.bit_generator.state = kept
 
-    def _now(self, factors: Tensor, ahead: int = 0) -> Tensor:
-        step = (self.step + ahead).clamp(max=self._horizon)
-        return factors.gather(1, step.unsqueeze(1)).squeeze(1)
+    def _coming(self, factors: Tensor, turns: int) -> Tensor:
+        steps = (self.step.unsqueeze(1) + torch.arange(turns)).clamp(max=self._horizon)
+        return factors.gather(1, steps).T.contiguous()
 
     def _place(self, lane: int, kind: str | Schedule, horizon: int) -> None:
         schedule = resolve_schedule(kind)

@@ -24,12 +24,15 @@ from lr_env.stack.interval import Interval
 from lr_env.stack.lanes import Lanes
 from lr_env.stack.model import StackedModel
 from lr_env.stack.optimizers import build_stacked_optimizer
+from lr_env.stack.perceptron import Perceptron
 from lr_env.stack.settings import StackSettings
 from lr_env.statistics import RAW_STATISTICS
 from lr_env.tasks.tensor_task import TensorTask
 
 TaskFactory = Callable[[int], TensorTask]
 
+_TRIED = 64
+"""Samples that tell whether a model is what it looks like."""
 _READINGS = ("raw", "loss", "initial_loss", "validation_loss")
 
 
@@ -90,11 +93,12 @@ class Trainings:
         )
         self._eager = EagerArithmetic(self._model, self._optimizer, self.layers)
         self._arithmetic: LaneArithmetic = self._eager
+        perceptron = self._perceptron(first) if settings.compile else None
         if settings.compile:
-            self._arithmetic = CompiledArithmetic(self._eager, torch.get_num_threads())
+            self._arithmetic = CompiledArithmetic(self._eager, perceptron, torch.get_num_threads())
         elif device.type == "cuda":
             self._arithmetic = CapturedArithmetic(self._eager, device)
-        self._blocks = _blocks(settings, num, flat[0].nbytes)
+        self._blocks = _blocks(settings, num, flat[0].nbytes, perceptron is not None)
         self._dropout = IsolatedTorchRandomness(0, "dropout", device=device)
         self.raw = flat.new_zeros((*rows, len(RAW_STATISTICS)))
         self.loss = torch.zeros(num, dtype=settings.dtype)
@@ -181,6 +185,14 @@ class Trainings:
         for name in _READINGS:
             setattr(self, name, state["own"][f"_{name}"].to(getattr(self, name), copy=True))
 
+    def _perceptron(self, task: TensorTask) -> Perceptron | None:
+        """Return the perceptron that the model is, if it is one."""
+        if self._tensors.flat.device.type != "cpu":
+            return None
+        few = [own[:_TRIED].contiguous() for own in task.tensors("train")]
+        inputs, targets = devices.placed(few, torch.device("cpu"), self.settings.dtype)
+        return Perceptron.of(self._model, inputs, targets, torch.get_num_threads())
+
     def _load(self, lane: int, instance: Instance) -> None:
         task = self._make_task(instance.seed)
         with IsolatedTorchRandomness(instance.seed, "model").use():
@@ -221,12 +233,12 @@ class Trainings:
         return devices.on_host(torch.stack([mean, validation, updates.to(mean)]))
 
 
-def _blocks(settings: StackSettings, num: int, lane_bytes: int) -> list[slice]:
+def _blocks(settings: StackSettings, num: int, lane_bytes: int, perceptron: bool) -> list[slice]:
     """Return the lanes in blocks; on a GPU, which does best with them all, in one."""
     if torch.device(settings.device).type != "cpu":
         return [slice(0, num)]
     if settings.compile:
-        return compiled_blocks(num, lane_bytes, torch.get_num_threads())
+        return compiled_blocks(num, lane_bytes, torch.get_num_threads(), perceptron)
     return eager_blocks(num, lane_bytes)
 
 

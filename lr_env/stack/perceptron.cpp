@@ -1,0 +1,248 @@
+// Losses and gradients of small multilayer perceptrons, one lane of a stack after another, so that
+// all that a lane needs stays in the first two levels of the cache. Samples are rows; buffers of a
+// lane have rows of whole vectors, padded with zeros.
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+#include <vector>
+
+#include "products.h"
+
+namespace {
+
+enum Activation : int32_t { kRelu = 0, kTanh = 1 };
+
+template <class T>
+void activate(int32_t kind, T* values, int count) {
+  typedef typename Simd<T>::Vector Vector;
+  for (int i = 0; i < count; i += Simd<T>::kWidth) {
+    Vector& x = *reinterpret_cast<Vector*>(values + i);
+    if (kind == kRelu) {
+      x = x < 0 ? Vector{} : x;  // NaN stays
+    } else {
+      const Vector size = x < 0 ? -x : x;
+      const Vector e = exponential<T>(-2 * size);
+      const Vector t = (1 - e) / (1 + e);
+      x = x < 0 ? -t : t;
+    }
+  }
+}
+
+template <class T>
+void activate_backward(int32_t kind, const T* values, T* gradient, int count) {
+  typedef typename Simd<T>::Vector Vector;
+  for (int i = 0; i < count; i += Simd<T>::kWidth) {
+    const Vector y = *reinterpret_cast<const Vector*>(values + i);
+    Vector& g = *reinterpret_cast<Vector*>(gradient + i);
+    g = kind == kRelu ? (y <= 0 ? Vector{} : g) : g * (1 - y * y);
+  }
+}
+
+// Sum over rows of the cross-entropy of `logits[classes, rows]`, times `weight`; the logits become
+// its gradient if asked for. `wrong` becomes 1 where a target is no class.
+template <class T>
+T cross_entropy(int rows, int classes, T* logits, int ld, const int64_t* targets,
+                const int64_t* places, T weight, bool gradient, int32_t& wrong) {
+  typedef typename Simd<T>::Vector Vector;
+  constexpr int width = Simd<T>::kWidth;
+  T loss = 0;
+  for (int first = 0; first < rows; first += width) {
+    const auto column = [&](int c) -> Vector& {
+      return *reinterpret_cast<Vector*>(logits + c * ld + first);
+    };
+    const int count = std::min(width, rows - first);
+    int64_t chosen[width];
+    for (int r = 0; r < count; ++r) {
+      chosen[r] = targets[places ? places[first + r] : first + r];
+      if (chosen[r] < 0 || chosen[r] >= classes) {
+        wrong = 1;
+        return 0;
+      }
+    }
+    Vector most = column(0);
+    for (int c = 1; c < classes; ++c) most = column(c) > most ? column(c) : most;
+    for (int r = 0; r < count; ++r) loss += most[r] - logits[chosen[r] * ld + first + r];
+    Vector sum{};
+    for (int c = 0; c < classes; ++c) {
+      const Vector power = exponential<T>(column(c) - most);
+      sum += power;
+      if (gradient) column(c) = power;
+    }
+    for (int r = 0; r < count; ++r) loss += std::log(sum[r]);
+    if (!gradient) continue;
+    const Vector factor = weight / sum;
+    for (int c = 0; c < classes; ++c) column(c) *= factor;
+    for (int r = 0; r < count; ++r) logits[chosen[r] * ld + first + r] -= weight;
+  }
+  return loss * weight;
+}
+
+// One lane's network at a time, of at most `batch` samples.
+template <class T>
+class Network {
+ public:
+  Network(int depth, const int32_t* widths, const int32_t* activations, int batch)
+      : depth_(depth), widths_(widths), activations_(activations), values_(depth + 1),
+        transposed_(depth), gradients_(depth + 1),
+        across_(widths[depth] * padded<T>(batch)) {
+    for (int l = 0; l <= depth; ++l) {
+      values_[l].assign(batch * padded<T>(widths[l]), T(0));
+      gradients_[l].assign(batch * padded<T>(widths[l]), T(0));
+    }
+    for (int l = 0; l < depth; ++l)
+      transposed_[l].assign((widths[l] + 1) * padded<T>(widths[l + 1]), T(0));
+  }
+
+  // Take the parameters of a lane: weights are needed with outputs as columns.
+  void take(const T* flat) {
+    for (int l = 0; l < depth_; ++l) {
+      const int in = widths_[l], out = widths_[l + 1], ld = padded<T>(out);
+      transpose(out, in, flat, in, transposed_[l].data(), ld);
+      std::memcpy(transposed_[l].data() + in * ld, flat + in * out, out * sizeof(T));
+      flat += (in + 1) * out;
+    }
+  }
+
+  void gather(const T* inputs, const int64_t* places, int rows) {
+    const int in = widths_[0], ld = padded<T>(in);
+    for (int r = 0; r < rows; ++r)
+      std::memcpy(&values_[0][r * ld], inputs + places[r] * in, in * sizeof(T));
+  }
+
+  // Compute the logits of `rows` samples.
+  void forward(const T* inputs, int ld, int rows) {
+    for (int l = 0; l < depth_; ++l) {
+      const int in = widths_[l], out = widths_[l + 1], ldo = padded<T>(out);
+      product<T>(rows, ldo, in, {inputs, ld, 1}, transposed_[l].data(), ldo, values_[l + 1].data(),
+                 ldo, transposed_[l].data() + in * ldo);
+      if (l + 1 < depth_) activate<T>(activations_[l], values_[l + 1].data(), rows * ldo);
+      inputs = values_[l + 1].data();
+      ld = ldo;
+    }
+  }
+
+  // Loss of the logits of `rows` samples; with `gradient`, they become its gradient.
+  T loss(int rows, const int64_t* targets, const int64_t* places, T weight, bool gradient,
+         int32_t& wrong) {
+    const int classes = widths_[depth_], lda = ld(depth_), ldb = padded<T>(rows);
+    T *own = values_[depth_].data(), *across = across_.data();
+    transpose(rows, classes, own, lda, across, ldb);
+    const T sum =
+        cross_entropy<T>(rows, classes, across, ldb, targets, places, weight, gradient, wrong);
+    if (gradient) transpose(classes, rows, across, ldb, own, lda);
+    return sum;
+  }
+
+  const T* first() const { return values_[0].data(); }
+  int ld(int l) const { return padded<T>(widths_[l]); }
+
+  // Gradients of all parameters, from those of the logits.
+  void backward(const T* flat, T* gradient, int rows) {
+    const T* weights = flat;
+    std::vector<const T*> at(depth_);
+    for (int l = 0; l < depth_; ++l) {
+      at[l] = weights;
+      weights += (widths_[l] + 1) * widths_[l + 1];
+    }
+    const T one = 1;
+    const T* own = values_[depth_].data();
+    for (int l = depth_ - 1; l >= 0; --l) {
+      const int in = widths_[l], out = widths_[l + 1], ldo = ld(l + 1), ldi = ld(l);
+      T* to = gradient + (at[l] - flat);
+      product<T>(out, in, rows, {own, 1, ldo}, values_[l].data(), ldi, to, in);
+      product<T>(1, out, rows, {&one, 0, 0}, own, ldo, to + in * out, out);
+      if (l == 0) break;
+      T* below = gradients_[l].data();
+      product<T>(rows, in, out, {own, ldo, 1}, at[l], in, below, ldi);
+      activate_backward<T>(activations_[l - 1], values_[l].data(), below, rows * ldi);
+      own = below;
+    }
+  }
+
+ private:
+  int depth_;
+  const int32_t *widths_, *activations_;
+  std::vector<std::vector<T>> values_, transposed_, gradients_;
+  std::vector<T> across_;
+};
+
+constexpr int kMost = 16;  // linear layers
+
+struct Shape {
+  int32_t depth, batch, threads;
+  int32_t widths[kMost + 1];
+  int32_t activations[kMost];
+};
+
+// Both return 1 if a target is no class, and 0 otherwise.
+template <class T>
+int32_t differentiate(const Shape& net, int64_t lanes, const T* flat, T* gradient,
+                      int64_t stride, const T* inputs, const int64_t* targets,
+                      const int64_t* places, const uint8_t* running, T* losses) {
+  int32_t wrong = 0;
+#pragma omp parallel num_threads(net.threads) reduction(| : wrong)
+  {
+    Network<T> own(net.depth, net.widths, net.activations, net.batch);
+#pragma omp for
+    for (int64_t lane = 0; lane < lanes; ++lane) {
+      losses[lane] = 0;
+      if (running && !running[lane]) continue;
+      const T* weights = flat + lane * stride;
+      const int64_t* rows = places + lane * net.batch;
+      own.take(weights);
+      own.gather(inputs, rows, net.batch);
+      own.forward(own.first(), own.ld(0), net.batch);
+      losses[lane] = own.loss(net.batch, targets, rows, T(1) / net.batch, true, wrong);
+      own.backward(weights, gradient + lane * stride, net.batch);
+    }
+  }
+  return wrong;
+}
+
+template <class T>
+int32_t evaluate(const Shape& net, int64_t lanes, const T* flat, int64_t stride, const T* inputs,
+                 int64_t inputs_stride, const int64_t* targets, int64_t targets_stride,
+                 int64_t samples, T* losses) {
+  int32_t wrong = 0;
+#pragma omp parallel num_threads(net.threads) reduction(| : wrong)
+  {
+    Network<T> own(net.depth, net.widths, net.activations, net.batch);
+    const int in = net.widths[0];
+#pragma omp for
+    for (int64_t lane = 0; lane < lanes; ++lane) {
+      own.take(flat + lane * stride);
+      T sum = 0;
+      for (int64_t first = 0; first < samples; first += net.batch) {
+        const int rows = static_cast<int>(std::min<int64_t>(net.batch, samples - first));
+        own.forward(inputs + lane * inputs_stride + first * in, in, rows);
+        sum += own.loss(rows, targets + lane * targets_stride + first, nullptr, T(1) / samples,
+                        false, wrong);
+      }
+      losses[lane] = sum;
+    }
+  }
+  return wrong;
+}
+
+}  // namespace
+
+#define EXPORT(T, suffix)                                                                       \
+  extern "C" int32_t differentiate_##suffix(                                                    \
+      const Shape* net, int64_t lanes, const T* flat, T* gradient, int64_t stride,              \
+      const T* inputs, const int64_t* targets, const int64_t* places, const uint8_t* running,   \
+      T* losses) {                                                                              \
+    return differentiate<T>(*net, lanes, flat, gradient, stride, inputs, targets, places,       \
+                            running, losses);                                                   \
+  }                                                                                             \
+  extern "C" int32_t evaluate_##suffix(const Shape* net, int64_t lanes, const T* flat,          \
+                                       int64_t stride, const T* inputs, int64_t inputs_stride,  \
+                                       const int64_t* targets, int64_t targets_stride,          \
+                                       int64_t samples, T* losses) {                            \
+    return evaluate<T>(*net, lanes, flat, stride, inputs, inputs_stride, targets,               \
+                       targets_stride, samples, losses);                                        \
+  }
+
+EXPORT(float, single)
+EXPORT(double, double)
