@@ -73,7 +73,7 @@ def _one_core(found: Found) -> list[str]:
             text += f" and {rate / line['steps_per_second']:.1f} times the loop that is one graph"
     limit = 1.0 / found["bound"]["seconds"]
     return [
-        f"{text}. Its matrix products and Adam alone would allow {limit:,.0f}, "
+        f"{text}. torch's matrix products and Adam's kernel alone would allow {limit:,.0f}, "
         f"{limit / plain['steps_per_second']:.1f} plain loops ([itemised](#what-bounds-it))."
     ]
 

@@ -109,7 +109,12 @@ class Benchmark:
             "fastest": dict(
                 zip(("arithmetic", "traffic"), work_of(name).fastest(machine), strict=True)
             ),
-            "bound": {**asdict(bound), "seconds": bound.seconds, "line": seen.name},
+            "bound": {
+                **asdict(bound),
+                "seconds": bound.seconds,
+                "line": seen.name,
+                "compiled": seen.compile,
+            },  # fmt: skip
         }
 
     def _done(self, share: float = 1.0) -> None:

@@ -159,10 +159,11 @@ def _itemised(found: Mapping[str, Any]) -> str:
         return f"{text}."
     rate = best["steps_per_second"]
     rest = 1.0 / rate - bound["seconds"]
+    own = " (by products of its own)" if best["compiled"] and not bound["compiled"] else ""
     return (
-        f"{text}, of which {best['name']} reaches {rate * bound['seconds']:.0%}. The rest, "
+        f"{text}, of which {best['name']} reaches {rate * bound['seconds']:.0%}{own}. The rest, "
         f"{_micro(rest)} a step, is activations, losses, gathering of samples, statistics and "
-        "observations, and calls."
+        "observations, reading and writing of memory for all of it, and calls."
     )
 
 
