@@ -40,8 +40,9 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
 def test_holds_every_file_of_the_library_and_no_other_package(wheel: zipfile.ZipFile) -> None:
     names = {name for name in wheel.namelist() if ".dist-info/" not in name}
     assert {name.partition("/")[0] for name in names} == {"lr_env"}
-    sources = {path.relative_to(ROOT).as_posix() for path in (ROOT / "lr_env").rglob("*.py")}
-    assert sources <= names
+    files = (ROOT / "lr_env").rglob("*")
+    sources = {path for path in files if path.suffix in (".py", ".cpp", ".h")}
+    assert {path.relative_to(ROOT).as_posix() for path in sources} <= names
     assert "lr_env/py.typed" in names
 
 

@@ -114,7 +114,7 @@ class Benchmark:
                 "seconds": bound.seconds,
                 "line": seen.name,
                 "compiled": seen.compile,
-            },  # fmt: skip
+            },
         }
 
     def _done(self, share: float = 1.0) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import ctypes
 import functools
 import os
+import shlex
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -167,13 +168,13 @@ def _argument(value: Tensor | int | None) -> ctypes.c_void_p | ctypes.c_int64 | 
 def _library() -> ctypes.CDLL:
     """Compile the code and load it; raise OSError where there is no compiler that can."""
     source = Path(__file__).with_name("perceptron.cpp")
-    compiler = os.environ.get("CXX", "c++")
+    compiler = shlex.split(os.environ.get("CXX", "")) or ["c++"]
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         built = Path(folder) / "perceptron.so"
         try:
             subprocess.run(  # noqa: S603 - the compiler is the user's own
-                [compiler, *_FLAGS, str(source), "-o", str(built)], check=True, capture_output=True
+                [*compiler, *_FLAGS, str(source), "-o", str(built)], check=True, capture_output=True
             )
         except subprocess.CalledProcessError as error:
-            raise OSError(f"{compiler} does not compile {source.name}") from error
+            raise OSError(f"{compiler[0]} does not compile {source.name}") from error
         return ctypes.CDLL(str(built))
