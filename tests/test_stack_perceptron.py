@@ -80,6 +80,22 @@ def test_losses_and_gradients_are_those_of_autograd(
     )
 
 
+def test_threads_share_the_lanes_and_change_nothing() -> None:
+    model, alone, (inputs, targets) = _built(_mlp([6, 8, 3], nn.ReLU))
+    shared = Perceptron.of(model, inputs, targets, threads=2)
+    assert alone is not None
+    assert shared is not None
+    flat = _lanes(model, 7, torch.float64)
+    places = torch.stack([torch.randperm(SAMPLES)[:5] for _ in range(7)])
+    found = []
+    for own in (alone, shared):
+        gradient = torch.zeros_like(flat)
+        losses = own.differentiate(flat, gradient, Batch(inputs, targets, places), None)
+        many = inputs.expand(7, -1, -1).contiguous(), targets.expand(7, -1).contiguous()
+        found.append(torch.cat([losses, own.evaluate(flat, *many), gradient.flatten()]))
+    assert torch.equal(*found)
+
+
 def test_lanes_that_do_not_run_are_left_alone() -> None:
     model, own, (inputs, targets) = _built(_mlp([6, 8, 3], nn.ReLU))
     assert own is not None

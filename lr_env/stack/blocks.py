@@ -9,8 +9,8 @@ _COMPILED_CACHE = 5 << 19
 """Bytes that a compiled block's tensors may take for each thread; found by trying."""
 _PERCEPTRON_CACHE = 8 << 20
 """The same of a perceptron's lanes, of which all but the update needs no more than one at a time.
-Of 2.5 to 40 MB, 5 to 10 were the fastest for an MLP of 3,500 parameters, in turns on one core
-with a second-level cache of 0.5 MB: calls cost less, and the update reads memory, either way."""
+Of 1 to 40 MB, those from 5 on were level within noise for an MLP of 3,500 parameters and smaller
+ones slower, on a core with a second-level cache of 0.5 MB: more calls for the same reading."""
 _EAGER_CACHE = 24 << 20
 """The same of eager blocks, whatever the threads: every operation costs its call, which few lanes
 do not pay for. Of 1 to 60 MB, 16 to 30 were the fastest or level with it for three MLPs of 3,500
