@@ -32,8 +32,8 @@ def test_lanes_in_blocks_are_those_of_one_block(
     monkeypatch.setattr(blocks, "_EAGER_CACHE", 1)
     monkeypatch.setattr(blocks, "_FEWEST", 3)
     parts = Stack(task, LANES, settings)
-    assert len(whole._trainings._blocks) == 1
-    assert [own.stop - own.start for own in parts._trainings._blocks] == [2, 3, 2]
+    assert len(whole._trainings._runner.blocks) == 1
+    assert [own.stop - own.start for own in parts._trainings._runner.blocks] == [2, 3, 2]
     assert torch.equal(whole.reset(3), parts.reset(3))
     generator, ended = torch.Generator().manual_seed(0), 0
     for turn in range(20):

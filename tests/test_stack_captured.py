@@ -31,7 +31,7 @@ def _pair(architecture: str) -> tuple[Stack, Stack, CapturedArithmetic]:
     task = partial(ToyTask, architecture=architecture)
     eager, other = (Stack(task, LANES, settings) for _ in range(2))
     own = CapturedArithmetic(other._trainings._eager, torch.device("cpu"))
-    other._trainings._arithmetic = own
+    other._trainings._runner.arithmetic = own
     return eager, other, own
 
 
@@ -63,7 +63,7 @@ def test_replays_read_what_is_new_and_write_where_the_stack_lies() -> None:
     idle = torch.zeros(LANES, len(other.layers))
     assert torch.equal(fresh.step(idle).observation, other.step(idle).observation)
     copy = pickle.loads(pickle.dumps(other))  # noqa: S301
-    assert copy._trainings._arithmetic._graphs == {}
+    assert copy._trainings._runner.arithmetic._graphs == {}
     assert torch.equal(copy.step(idle).observation, other.step(idle).observation)
 
 
@@ -76,9 +76,9 @@ def test_a_result_outlives_the_next_replay() -> None:
     inner = stack._trainings
     lanes = inner._tensors.rows(slice(0, LANES))
     factors = torch.ones(LANES, 2)
-    first = inner._arithmetic.read(lanes, factors)
+    first = inner._runner.arithmetic.read(lanes, factors)
     kept = first.clone()
-    inner._arithmetic.read(lanes, 2 * factors)
+    inner._runner.arithmetic.read(lanes, 2 * factors)
     assert torch.equal(first, kept)
 
 

@@ -77,7 +77,7 @@ def test_lanes_equal_those_on_the_cpu_in_float64(
     gap, ended = _largest_gap(one, other, 20)
     assert gap <= 1e-8
     assert ended > 0  # autoreset was crossed
-    arithmetic = other._trainings._arithmetic
+    arithmetic = other._trainings._runner.arithmetic
     assert isinstance(arithmetic, CapturedArithmetic) == capture
     if isinstance(arithmetic, CapturedArithmetic):
         assert not arithmetic.failed

@@ -1,6 +1,11 @@
-"""Hand-written losses and gradients are autograd's, and taken only where they are."""
+"""Hand-written losses and gradients are autograd's, and taken only where they are.
+
+What is done to a layer is what the eager arithmetic does to it.
+"""
 
 import itertools
+import pickle
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -9,11 +14,15 @@ import torch
 from torch import Tensor, nn
 
 from lr_env.errors import DataError
-from lr_env.stack import Stack, StackSettings, perceptron
-from lr_env.stack.arithmetic import Batch
+from lr_env.stack import Stack, StackSettings, layer_loops, perceptron
+from lr_env.stack.arithmetic import LaneTensors
+from lr_env.stack.blocks import BlockRunner
+from lr_env.stack.interval import Interval, Readings
 from lr_env.stack.model import StackedModel
+from lr_env.stack.native import library
+from lr_env.stack.optimizers import build_stacked_optimizer
 from lr_env.stack.perceptron import Perceptron
-from tests.test_stack_compiled import LANES, _largest_gap, _pair
+from tests.test_stack_compiled import LANES, _largest_gap
 from tests.toys import ToyTask
 
 SAMPLES = 40
@@ -42,12 +51,54 @@ def _lanes(model: StackedModel, num: int, dtype: torch.dtype) -> Tensor:
 
 
 def _built(
-    model: nn.Module, loss: Any = nn.functional.cross_entropy, dtype: torch.dtype = torch.float64
+    model: nn.Module,
+    loss: Any = nn.functional.cross_entropy,
+    dtype: torch.dtype = torch.float64,
+    threads: int = 1,
 ) -> tuple[StackedModel, Perceptron | None, tuple[Tensor, Tensor]]:
     stacked = StackedModel(model.to(dtype), loss)
-    classes = [own.out_features for own in model.modules() if isinstance(own, nn.Linear)][-1]
-    samples = _samples(model, dtype, classes)
-    return stacked, Perceptron.of(stacked, *samples, threads=1), samples
+    linear = [own for own in model.modules() if isinstance(own, nn.Linear)]
+    sizes = [sum(p.numel() for p in own.parameters()) for own in linear]
+    samples = _samples(model, dtype, linear[-1].out_features)
+    optimizer = build_stacked_optimizer("adam")
+    return stacked, Perceptron.of(stacked, optimizer, sizes, samples, threads), samples
+
+
+def _still(
+    own: Perceptron,
+    flat: Tensor,
+    samples: tuple[Tensor, Tensor],
+    places: Tensor,
+    held_out: tuple[Tensor, Tensor] | None = None,
+    counts: Tensor | None = None,
+) -> tuple[Readings, Tensor]:
+    """Make an update at a rate of 0; return what it came to, and the gradients after it."""
+    num, optimizer = len(flat), build_stacked_optimizer("adam")
+    if held_out is None:
+        held_out = tuple(part[:1].expand(num, *part[:1].shape).contiguous() for part in samples)
+    factors = optimizer.factors(flat.new_ones((num, 1)))
+    running = torch.ones((1, num), dtype=torch.bool)
+    scales = flat.new_ones((num, len(own._offsets) - 1))
+    interval = Interval(
+        counts=torch.ones(num, dtype=torch.long) if counts is None else counts,
+        running=running,
+        last=running,
+        scales=scales,
+        rates=flat.new_zeros((1, num, 1)),
+        factors=factors.unsqueeze(0),
+        reached=factors,
+        batches=places.unsqueeze(0),
+    )
+    # What a lane that makes no update shall leave as it is.
+    gradient = torch.full_like(flat, 7.0)
+    lanes = LaneTensors(
+        flat=flat.clone(), gradient=gradient, state=optimizer.init(flat), buffers={},
+        initial=flat, update=torch.zeros_like(flat), direction=torch.zeros_like(scales),
+        previous_dot=torch.zeros_like(scales),
+    )  # fmt: skip
+    readings = own.run(interval, lanes, samples, held_out)
+    assert torch.equal(lanes.flat.nan_to_num(), flat.nan_to_num())
+    return readings, gradient
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
@@ -68,45 +119,42 @@ def test_losses_and_gradients_are_those_of_autograd(
     assert own is not None
     flat = _lanes(model, 3, dtype)
     places = torch.stack([torch.randperm(SAMPLES)[:batch] for _ in range(3)])
-    gradient = torch.zeros_like(flat)
-    losses = own.differentiate(flat, gradient, Batch(inputs, targets, places), None)
+    # More held-out samples than are taken at a time, and a remainder.
+    many = torch.stack([inputs, inputs.flip(0), inputs]), torch.stack([targets] * 3)
+    readings, gradient = _still(own, flat, (inputs, targets), places, many)
     wanted = model.differentiate(flat, {}, inputs[places], targets[places])
     close = {"rtol": 1e-4, "atol": 1e-5} if dtype == torch.float32 else {"rtol": 1e-12}
-    torch.testing.assert_close((losses, gradient), wanted, **{"atol": 1e-12, **close})
-    # More samples than are taken at a time, and a remainder.
-    many = torch.stack([inputs, inputs.flip(0), inputs]), torch.stack([targets] * 3)
     torch.testing.assert_close(
-        own.evaluate(flat, *many), model.evaluate(flat, {}, *many), **{"atol": 1e-12, **close}
+        (readings.losses[0], gradient, readings.validation),
+        (*wanted, model.evaluate(flat, {}, *many)),
+        **{"atol": 1e-12, **close},
     )
 
 
 def test_threads_share_the_lanes_and_change_nothing() -> None:
-    model, alone, (inputs, targets) = _built(_mlp([6, 8, 3], nn.ReLU))
-    shared = Perceptron.of(model, inputs, targets, threads=2)
-    assert alone is not None
-    assert shared is not None
-    flat = _lanes(model, 7, torch.float64)
-    places = torch.stack([torch.randperm(SAMPLES)[:5] for _ in range(7)])
     found = []
-    for own in (alone, shared):
-        gradient = torch.zeros_like(flat)
-        losses = own.differentiate(flat, gradient, Batch(inputs, targets, places), None)
-        many = inputs.expand(7, -1, -1).contiguous(), targets.expand(7, -1).contiguous()
-        found.append(torch.cat([losses, own.evaluate(flat, *many), gradient.flatten()]))
+    for threads in (1, 2):
+        torch.manual_seed(0)
+        model, own, samples = _built(_mlp([6, 8, 3], nn.ReLU), threads=threads)
+        assert own is not None
+        places = torch.arange(35).view(7, 5)
+        readings, gradient = _still(own, _lanes(model, 7, torch.float64), samples, places)
+        found.append(torch.cat([*(part.flatten() for part in readings), gradient.flatten()]))
     assert torch.equal(*found)
 
 
 def test_lanes_that_do_not_run_are_left_alone() -> None:
-    model, own, (inputs, targets) = _built(_mlp([6, 8, 3], nn.ReLU))
+    model, own, samples = _built(_mlp([6, 8, 3], nn.ReLU))
     assert own is not None
     flat = _lanes(model, 3, torch.float64)
     places = torch.arange(5).expand(3, -1).contiguous()
-    gradient = torch.full_like(flat, 7.0)
-    running = torch.tensor([True, False, True])
-    losses = own.differentiate(flat, gradient, Batch(inputs, targets, places), running)
-    assert losses[1] == 0.0
+    readings, gradient = _still(own, flat, samples, places, counts=torch.tensor([1, 0, 1]))
+    assert readings.losses[0, 1] == 0.0
     assert (gradient[1] == 7.0).all()
     assert (gradient[0] != 7.0).any()
+    # Evaluated and read they are.
+    assert readings.validation[1] > 0.0
+    assert (readings.raw[1, :, 0] > 0.0).all()
 
 
 @pytest.mark.parametrize("value", [torch.nan, torch.inf, 1e300])
@@ -117,24 +165,23 @@ def test_what_is_not_finite_stays_so(value: float) -> None:
     # The first hidden unit's weights: its activation, and so all logits, are lost in lane 0.
     flat[0, :6] = value
     places = torch.arange(5).expand(2, -1).contiguous()
-    gradient = torch.zeros_like(flat)
-    losses = own.differentiate(flat, gradient, Batch(inputs, targets, places), None)
+    readings, _ = _still(own, flat, (inputs, targets), places)
     wanted, _ = model.differentiate(flat, {}, inputs[places], targets[places])
-    assert torch.equal(torch.isfinite(losses), torch.isfinite(wanted))
-    assert torch.isfinite(losses[1])
+    assert torch.equal(torch.isfinite(readings.losses[0]), torch.isfinite(wanted))
+    assert torch.isfinite(readings.losses[0, 1])
 
 
 def test_a_target_that_is_no_class_is_said() -> None:
     model, own, (inputs, targets) = _built(_mlp([6, 8, 3], nn.ReLU))
     assert own is not None
-    flat = _lanes(model, 1, torch.float64)
+    flat, places = _lanes(model, 1, torch.float64), torch.arange(5).unsqueeze(0)
+    right = inputs.unsqueeze(0), targets.unsqueeze(0).clone()
     for wrong in (-100, 3):
         targets[4] = wrong
-        batch = Batch(inputs, targets, torch.arange(5).unsqueeze(0))
         with pytest.raises(DataError, match="no class of 0 to 2"):
-            own.differentiate(flat, torch.zeros_like(flat), batch, None)
+            _still(own, flat, (inputs, targets), places, right)
         with pytest.raises(DataError, match="`compile` off"):
-            own.evaluate(flat, inputs.unsqueeze(0), targets.unsqueeze(0))
+            _still(own, flat, (inputs, targets), places[:, :2], (inputs[None], targets[None]))
 
 
 class _Doubled(nn.Linear):
@@ -175,20 +222,46 @@ def test_other_losses_and_kinds_of_numbers_are_left_to_torch() -> None:
 @pytest.mark.parametrize("compiler", ["there-is-none", "false"])
 def test_without_a_compiler_there_is_none(monkeypatch: pytest.MonkeyPatch, compiler: str) -> None:
     monkeypatch.setenv("CXX", compiler)
-    perceptron._library.cache_clear()
-    try:
-        assert _built(_mlp([6, 8, 3], nn.ReLU))[1] is None
-    finally:
-        perceptron._library.cache_clear()
+    monkeypatch.setattr(perceptron, "library", library.__wrapped__)
+    monkeypatch.setattr(perceptron, "_address", perceptron._address.__wrapped__)
+    assert _built(_mlp([6, 8, 3], nn.ReLU))[1] is None
 
 
-def test_a_compiled_stack_of_perceptrons_equals_the_eager_one() -> None:
+@pytest.mark.parametrize(
+    ("optimizer", "arguments"),
+    [
+        ("adam", {"weight_decay": 0.1}),
+        ("adamax", {}),
+        ("adamw", {}),
+        ("rmsprop", {"weight_decay": 0.1}),
+        ("sgd", {"weight_decay": 0.1}),
+        ("sgd", {"momentum": 0.0}),
+    ],
+)
+def test_a_compiled_stack_of_perceptrons_equals_the_eager_one(
+    optimizer: str, arguments: dict[str, float]
+) -> None:
     # Lanes end apart, within intervals, so that some wait for others.
-    eager, compiled = _pair(ToyTask, "adam", (8, 30))
-    assert compiled._trainings._arithmetic._perceptron is not None
+    settings = StackSettings(
+        optimizer=optimizer, optimizer_arguments=arguments, base_lr=(1e-4, 1e-2),
+        schedules=("cosine", "constant"), total_steps=(8, 30), steps_per_action=3,
+        dtype=torch.float64,
+    )  # fmt: skip
+    eager = Stack(ToyTask, LANES, settings)
+    compiled = Stack(ToyTask, LANES, replace(settings, compile=True))
+    assert isinstance(compiled._trainings._runner, Perceptron)
     gap, ended = _largest_gap(eager, compiled, 14)
     assert ended > LANES
     assert gap <= 1e-9
+    copy = pickle.loads(pickle.dumps(compiled))  # noqa: S301
+    assert isinstance(copy._trainings._runner, Perceptron)
+
+
+def test_an_optimizer_without_a_loop_is_left_to_torch(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(layer_loops._FORMS, "addcmul")
+    assert _built(_mlp([6, 8, 3], nn.ReLU))[1] is None
+    stack = Stack(ToyTask, 2, StackSettings(compile=True))
+    assert isinstance(stack._trainings._runner, BlockRunner)
 
 
 def test_a_compiled_stack_has_as_many_threads_as_torch(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,6 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor
 
-from lr_env.layers import Layer
 from lr_env.stack.model import Buffers, StackedModel
 from lr_env.stack.optimizers import StackedOptimizer, State
 from lr_env.statistics import DRY_RUN
@@ -110,14 +109,19 @@ class LaneArithmetic(Protocol):
 
 
 class EagerArithmetic:
-    """The arithmetic itself; the others are made from it."""
+    """The arithmetic itself; the others are made from it.
+
+    Args:
+        model, optimizer: the trainings'.
+        sizes: of their layers, in entries.
+    """
 
     def __init__(
-        self, model: StackedModel, optimizer: StackedOptimizer, layers: Sequence[Layer]
+        self, model: StackedModel, optimizer: StackedOptimizer, sizes: Sequence[int]
     ) -> None:
         self._model = model
         self._optimizer = optimizer
-        self._sizes = [layer.size for layer in layers]
+        self._sizes = list(sizes)
 
     def step(self, lanes: LaneTensors, move: Move, batch: Batch, looked: bool) -> Tensor:
         """See `LaneArithmetic`."""

@@ -11,7 +11,6 @@ from torch.fx.experimental.proxy_tensor import make_fx
 from torch.overrides import TorchFunctionMode
 
 from lr_env.stack.arithmetic import Batch, EagerArithmetic, LaneTensors, Move
-from lr_env.stack.perceptron import Perceptron
 from lr_env.user_warnings import warn_user
 
 
@@ -20,13 +19,11 @@ class CompiledArithmetic:
 
     The first call of each shape traces and compiles, which takes seconds and a C++ compiler.
     Where that fails, or where the model draws random numbers (dropout), which compiled code
-    would draw from other generators, it warns once and goes on eagerly. What a `perceptron` can
-    do is left to it.
+    would draw from other generators, it warns once and goes on eagerly.
     """
 
-    def __init__(self, eager: EagerArithmetic, perceptron: Perceptron | None, threads: int) -> None:
+    def __init__(self, eager: EagerArithmetic, threads: int) -> None:
         self._eager = eager
-        self._perceptron = perceptron
         self._threads = threads
         self._graphs: dict[tuple[str, int], Callable[..., Tensor]] = {}
         self.failed = False
@@ -39,25 +36,16 @@ class CompiledArithmetic:
         """See `LaneArithmetic`."""
         given = move.leaves()
 
-        def update(lanes: LaneTensors, *rest: Tensor) -> Tensor:
-            self._eager.update(lanes, move.of(rest), looked)
-            return lanes.direction
-
         def step(lanes: LaneTensors, *rest: Tensor) -> Tensor:
             own, others = rest[: len(given)], rest[len(given) :]
             return self._eager.step(lanes, move.of(own), Batch(*others), looked)
 
         name = f"step, looked: {looked}, whole: {move.running is None}"
-        if self._perceptron is None:
-            return self._call(name, step, lanes, *given, *batch)
-        self._call(name, update, lanes, *given)
-        return self._perceptron.differentiate(lanes.flat, lanes.gradient, batch, move.running)
+        return self._call(name, step, lanes, *given, *batch)
 
     def evaluate(self, lanes: LaneTensors, inputs: Tensor, targets: Tensor) -> Tensor:
         """See `LaneArithmetic`."""
-        if self._perceptron is None:
-            return self._call("evaluate", self._eager.evaluate, lanes, inputs, targets)
-        return self._perceptron.evaluate(lanes.flat, inputs, targets)
+        return self._call("evaluate", self._eager.evaluate, lanes, inputs, targets)
 
     def read(self, lanes: LaneTensors, factors: Tensor) -> Tensor:
         """See `LaneArithmetic`."""

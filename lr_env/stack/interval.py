@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -98,7 +99,7 @@ class Interval:
             batch = Batch(*samples, self.batches[turn, rows])
             losses[turn, rows] = arithmetic.step(lanes, move, batch, turn + 1 in counts)
 
-    def outcome(self, losses: Tensor) -> tuple[Tensor, Tensor]:
+    def means(self, losses: Tensor) -> tuple[Tensor, Tensor]:
         """Return mean losses and numbers of updates `[N]`, both up to a loss that is not finite.
 
         A training diverges with the first such loss: what came after it did not happen.
@@ -108,3 +109,32 @@ class Interval:
         before = torch.cat([torch.ones_like(finite[:1]), finite[:-1]])
         counts = self.running.sum(0).clamp(min=1)
         return sums[-1] / counts, (self.running & before).sum(0)
+
+
+class Readings(NamedTuple):
+    """What an interval's updates came to, lane by lane.
+
+    Fields: losses: of every turn's mini-batch after its update `[T, N]`; validation: losses on
+    held-out samples `[N]`; raw: statistics `[N, L, R]`, columns as in `RAW_STATISTICS`.
+    """
+
+    losses: Tensor
+    validation: Tensor
+    raw: Tensor
+
+
+class IntervalRunner(Protocol):
+    """What makes an interval's updates."""
+
+    def run(
+        self,
+        interval: Interval,
+        lanes: LaneTensors,
+        samples: tuple[Tensor, Tensor],
+        held_out: tuple[Tensor, Tensor],
+    ) -> Readings:
+        """Update all lanes in place.
+
+        `samples` are all lanes' training samples, one after another, `held_out` those that they
+        are evaluated on `[N, m, ...]`.
+        """

@@ -1,6 +1,6 @@
-// Losses and gradients of small multilayer perceptrons, one lane of a stack after another, so that
-// all that a lane needs stays in the first two levels of the cache. Samples are rows; buffers of a
-// lane have rows of whole vectors, padded with zeros.
+// Trainings of small multilayer perceptrons from one decision to the next, one lane of a stack after
+// another, so that all that a lane needs stays in the first two levels of the cache. Samples are
+// rows; buffers of a lane have rows of whole vectors, padded with zeros.
 
 #include <algorithm>
 #include <cmath>
@@ -169,6 +169,7 @@ class Network {
 };
 
 constexpr int kMost = 16;  // linear layers
+constexpr int32_t kEvaluated = 32;  // samples at a time
 
 struct Shape {
   int32_t depth, batch, threads;
@@ -176,51 +177,90 @@ struct Shape {
   int32_t activations[kMost];
 };
 
-// Both return 1 if a target is no class, and 0 otherwise.
-template <class T>
-int32_t differentiate(const Shape& net, int64_t lanes, const T* flat, T* gradient,
-                      int64_t stride, const T* inputs, const int64_t* targets,
-                      const int64_t* places, const uint8_t* running, T* losses) {
-  int32_t wrong = 0;
-#pragma omp parallel num_threads(net.threads) reduction(| : wrong)
-  {
-    Network<T> own(net.depth, net.widths, net.activations, net.batch);
-#pragma omp for
-    for (int64_t lane = 0; lane < lanes; ++lane) {
-      losses[lane] = 0;
-      if (running && !running[lane]) continue;
-      const T* weights = flat + lane * stride;
-      const int64_t* rows = places + lane * net.batch;
-      own.take(weights);
-      own.gather(inputs, rows, net.batch);
-      own.forward(own.first(), own.ld(0), net.batch);
-      losses[lane] = own.loss(net.batch, targets, rows, T(1) / net.batch, true, wrong);
-      own.backward(weights, gradient + lane * stride, net.batch);
-    }
-  }
-  return wrong;
-}
+// What arithmetic on a layer is given: where a tensor's part for a lane, a turn and a layer lies.
+enum Along : int32_t { kLane = 0, kLayers = 1, kEntries = 2 };
 
 template <class T>
-int32_t evaluate(const Shape& net, int64_t lanes, const T* flat, int64_t stride, const T* inputs,
-                 int64_t inputs_stride, const int64_t* targets, int64_t targets_stride,
-                 int64_t samples, T* losses) {
+struct Given {
+  T* at;
+  int64_t lane, turn;
+  int32_t along;
+};
+
+template <class T>
+using OfLayer = void (*)(int64_t size, T* const* given, T* result);
+
+// An interval of n lanes with L layers; T turns, each with a mini-batch of B samples a lane.
+template <class T>
+struct Interval {
+  int64_t lanes, layers, statistics, samples, num_given, stride, held_out_stride,
+      held_out_targets_stride;
+  const int64_t *offsets, *counts;  // of the layers' entries [L + 1]; updates [n]
+  const Given<T>* given;
+  OfLayer<T> update, update_looked, read;
+  const T* flat;
+  T* gradient;
+  const T* inputs;
+  const int64_t *targets, *places;  // places [T, n, B]
+  T* losses;                        // [T, n]
+  const T* held_out;
+  const int64_t* held_out_targets;
+  T *validation, *raw;  // [n], [n, L, statistics]
+};
+
+constexpr int kMostGiven = 32;
+
+template <class T>
+void each_layer(const Interval<T>& own, OfLayer<T> function, int64_t lane, int64_t turn,
+                T* results) {
+  for (int64_t l = 0; l < own.layers; ++l) {
+    T* at[kMostGiven];
+    for (int64_t g = 0; g < own.num_given; ++g) {
+      const Given<T>& given = own.given[g];
+      const int64_t within = given.along == kEntries ? own.offsets[l]
+                             : given.along == kLayers ? l
+                                                      : 0;
+      at[g] = given.at + lane * given.lane + turn * given.turn + within;
+    }
+    function(own.offsets[l + 1] - own.offsets[l], at, results + l * own.statistics);
+  }
+}
+
+// Returns 1 if a target is no class, and 0 otherwise.
+template <class T>
+int32_t train(const Shape& net, const Interval<T>& own) {
   int32_t wrong = 0;
 #pragma omp parallel num_threads(net.threads) reduction(| : wrong)
   {
-    Network<T> own(net.depth, net.widths, net.activations, net.batch);
+    Network<T> network(net.depth, net.widths, net.activations, std::max(net.batch, kEvaluated));
     const int in = net.widths[0];
 #pragma omp for
-    for (int64_t lane = 0; lane < lanes; ++lane) {
-      own.take(flat + lane * stride);
-      T sum = 0;
-      for (int64_t first = 0; first < samples; first += net.batch) {
-        const int rows = static_cast<int>(std::min<int64_t>(net.batch, samples - first));
-        own.forward(inputs + lane * inputs_stride + first * in, in, rows);
-        sum += own.loss(rows, targets + lane * targets_stride + first, nullptr, T(1) / samples,
-                        false, wrong);
+    for (int64_t lane = 0; lane < own.lanes; ++lane) {
+      const T* weights = own.flat + lane * own.stride;
+      T* raw = own.raw + lane * own.layers * own.statistics;
+      for (int64_t turn = 0; turn < own.counts[lane]; ++turn) {
+        const int64_t row = turn * own.lanes + lane;
+        const int64_t* places = own.places + row * net.batch;
+        const bool looked = turn + 1 == own.counts[lane];
+        each_layer<T>(own, looked ? own.update_looked : own.update, lane, turn, raw);
+        network.take(weights);
+        network.gather(own.inputs, places, net.batch);
+        network.forward(network.first(), network.ld(0), net.batch);
+        own.losses[row] =
+            network.loss(net.batch, own.targets, places, T(1) / net.batch, true, wrong);
+        network.backward(weights, own.gradient + lane * own.stride, net.batch);
       }
-      losses[lane] = sum;
+      if (own.counts[lane] == 0) network.take(weights);
+      T sum = 0;
+      for (int64_t first = 0; first < own.samples; first += kEvaluated) {
+        const int rows = static_cast<int>(std::min<int64_t>(kEvaluated, own.samples - first));
+        network.forward(own.held_out + lane * own.held_out_stride + first * in, in, rows);
+        sum += network.loss(
+            rows, own.held_out_targets + lane * own.held_out_targets_stride + first, nullptr,
+            T(1) / own.samples, false, wrong);
+      }
+      own.validation[lane] = sum;
+      each_layer<T>(own, own.read, lane, 0, raw);
     }
   }
   return wrong;
@@ -228,21 +268,10 @@ int32_t evaluate(const Shape& net, int64_t lanes, const T* flat, int64_t stride,
 
 }  // namespace
 
-#define EXPORT(T, suffix)                                                                       \
-  extern "C" int32_t differentiate_##suffix(                                                    \
-      const Shape* net, int64_t lanes, const T* flat, T* gradient, int64_t stride,              \
-      const T* inputs, const int64_t* targets, const int64_t* places, const uint8_t* running,   \
-      T* losses) {                                                                              \
-    return differentiate<T>(*net, lanes, flat, gradient, stride, inputs, targets, places,       \
-                            running, losses);                                                   \
-  }                                                                                             \
-  extern "C" int32_t evaluate_##suffix(const Shape* net, int64_t lanes, const T* flat,          \
-                                       int64_t stride, const T* inputs, int64_t inputs_stride,  \
-                                       const int64_t* targets, int64_t targets_stride,          \
-                                       int64_t samples, T* losses) {                            \
-    return evaluate<T>(*net, lanes, flat, stride, inputs, inputs_stride, targets,               \
-                       targets_stride, samples, losses);                                        \
-  }
+extern "C" int32_t train_single(const Shape* net, const Interval<float>* interval) {
+  return train<float>(*net, *interval);
+}
 
-EXPORT(float, single)
-EXPORT(double, double)
+extern "C" int32_t train_double(const Shape* net, const Interval<double>* interval) {
+  return train<double>(*net, *interval);
+}

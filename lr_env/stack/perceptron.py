@@ -1,38 +1,38 @@
-"""Multilayer perceptrons' losses and gradients by hand-written code, where a stack's model is one.
+"""Multilayer perceptrons from one decision to the next by code of our own, where a stack has them.
 
 Compiled by torch, such small networks spend most of their time between the matrix products: every
-operation runs over many lanes, whose activations leave the cache. `perceptron.cpp` takes one lane
-after another.
+operation runs over many lanes, whose activations leave the cache, and so do weights from one
+update to the next. `perceptron.cpp` takes one lane after another through the whole interval. It
+holds the network alone; updates and statistics are loops made from the eager arithmetic.
 """
 
 from __future__ import annotations
 
 import ctypes
 import functools
-import os
-import shlex
-import subprocess
-import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from lr_env.errors import DataError, LrEnvError
-from lr_env.stack.arithmetic import Batch
+from lr_env.stack.arithmetic import EagerArithmetic, LaneTensors, Move
+from lr_env.stack.interval import Interval, Readings
+from lr_env.stack.layer_loops import ENTRIES, UntranslatedError, layer_loop
 from lr_env.stack.model import StackedModel
+from lr_env.stack.native import library
+from lr_env.stack.optimizers import StackedOptimizer
+from lr_env.statistics import RAW_STATISTICS
 
 _MOST = 16
 """Linear layers that a shape has room for."""
-_ROWS = 32
-"""Samples that are evaluated at a time."""
 _ACTIVATIONS: dict[type[nn.Module], int] = {nn.ReLU: 0, nn.Tanh: 1}
 _SUFFIXES = {torch.float32: "single", torch.float64: "double"}
-_FLAGS = (
-    "-std=c++17", "-O3", "-march=native", "-fno-math-errno", "-fno-trapping-math", "-fopenmp",
-    "-shared", "-fPIC",
-)  # fmt: skip
+_SOURCE = Path(__file__).with_name("perceptron.cpp")
+_FUNCTIONS = ("update", "update_looked", "read")
+_LANE, _LAYERS, _ENTRIES = range(3)
 
 
 class _Shape(ctypes.Structure):
@@ -45,89 +45,199 @@ class _Shape(ctypes.Structure):
     )
 
 
+class _Given(ctypes.Structure):
+    _fields_ = (
+        ("at", ctypes.c_void_p),
+        ("lane", ctypes.c_int64),
+        ("turn", ctypes.c_int64),
+        ("along", ctypes.c_int32),
+    )
+
+
+class _Interval(ctypes.Structure):
+    _fields_ = tuple((name, ctypes.c_int64) for name in (
+        "lanes", "layers", "statistics", "samples", "num_given", "stride", "held_out_stride",
+        "held_out_targets_stride",
+    )) + tuple((name, ctypes.c_void_p) for name in (
+        "offsets", "counts", "given", *_FUNCTIONS, "flat", "gradient", "inputs", "targets",
+        "places", "losses", "held_out", "held_out_targets", "validation", "raw",
+    ))  # fmt: skip
+
+
 class Perceptron:
-    """A multilayer perceptron with cross-entropy, of any sizes.
+    """An `IntervalRunner` of multilayer perceptrons with cross-entropy, of any sizes.
 
     Args:
         widths: inputs, hidden units and classes.
         activations: numbers of those between the linear layers, as in `perceptron.cpp`.
+        sizes: of the layers, in entries.
+        loops: C++ of `_FUNCTIONS`, on a layer.
         threads: that share the lanes.
     """
 
-    def __init__(self, widths: list[int], activations: list[int], threads: int) -> None:
+    def __init__(
+        self,
+        widths: list[int],
+        activations: list[int],
+        sizes: Sequence[int],
+        loops: str,
+        threads: int,
+    ) -> None:
         self._widths, self._activations, self._threads = widths, activations, threads
+        self._offsets = torch.tensor([0, *sizes]).cumsum(0)
+        self._loops = loops
 
     @classmethod
     def of(
-        cls, model: StackedModel, inputs: Tensor, targets: Tensor, threads: int
+        cls,
+        model: StackedModel,
+        optimizer: StackedOptimizer,
+        sizes: Sequence[int],
+        samples: tuple[Tensor, Tensor],
+        threads: int,
     ) -> Perceptron | None:
-        """Return the perceptron that `model` is; None if it is none, or no compiler is at hand.
+        """Return what runs trainings of `model`; None if it is no perceptron.
 
-        Whether it is one is tried on a few samples `inputs [m, ...]`, `targets [m]`.
+        None as well if no compiler is at hand. Whether it is one is tried on a few `samples`:
+        inputs `[m, ...]`, targets `[m]`.
         """
+        inputs, targets = samples
         described = _describe(model.template, inputs[0].numel())
         typed = inputs.dtype in _SUFFIXES and targets.dtype == torch.int64
         if described is None or not typed:
             return None
         try:
-            _library()
-        except OSError:
+            loops = _layer_loops(EagerArithmetic(model, optimizer, [ENTRIES]), optimizer, inputs)
+            own = cls(*described, sizes, loops, threads)
+            return own if own._agrees_with(model, optimizer, samples) else None
+        except (OSError, UntranslatedError):
             return None
-        own = cls(*described, threads)
-        return own if own._agrees_with(model, inputs, targets) else None
 
-    def differentiate(
-        self, flat: Tensor, gradient: Tensor, batch: Batch, running: Tensor | None
-    ) -> Tensor:
-        """Write gradients of parameters `flat` into `gradient`, both `[n, P]`; return losses.
+    def run(
+        self,
+        interval: Interval,
+        lanes: LaneTensors,
+        samples: tuple[Tensor, Tensor],
+        held_out: tuple[Tensor, Tensor],
+    ) -> Readings:
+        """See `IntervalRunner`.
 
-        Only those of lanes that are `running` `[n]` (None: all): losses `[n]` of others are 0.
+        Raises:
+            DataError: a target is no class.
         """
-        losses = flat.new_empty(len(flat))
-        self._call(
-            "differentiate", flat, batch.places.shape[1],
-            flat, gradient, flat.stride(0), batch.inputs, batch.targets, batch.places, running,
-            losses,
+        flat = lanes.flat
+        readings = Readings(
+            losses=flat.new_zeros(interval.running.shape),
+            validation=flat.new_empty(len(flat)),
+            raw=flat.new_empty((*lanes.direction.shape, len(RAW_STATISTICS))),
+        )
+        last, scales = flat.new_ones(1), interval.scales.contiguous()
+        given = [
+            *(
+                _Given(own.data_ptr(), own.stride(0), 0, _along(own, flat))
+                for own in lanes.leaves()
+            ),
+            _Given(scales.data_ptr(), scales.stride(0), 0, _LAYERS),
+            *(
+                _Given(own.data_ptr(), own.stride(1), own.stride(0), _LANE)
+                for own in (interval.rates, interval.factors)
+            ),
+            _Given(last.data_ptr(), 0, 0, _LANE),
+            _Given(interval.reached.data_ptr(), interval.reached.stride(0), 0, _LANE),
+        ]
+        described = (_Given * len(given))(*given)
+        tensors = {
+            "offsets": self._offsets, "counts": interval.counts, "flat": flat,
+            "gradient": lanes.gradient, "inputs": samples[0], "targets": samples[1],
+            "places": interval.batches, "held_out": held_out[0], "held_out_targets": held_out[1],
+            **readings._asdict(),
+        }  # fmt: skip
+        what = _Interval(
+            lanes=len(flat), layers=len(self._offsets) - 1, statistics=len(RAW_STATISTICS),
+            samples=held_out[0].shape[1], num_given=len(given), stride=flat.stride(0),
+            held_out_stride=held_out[0].stride(0),
+            held_out_targets_stride=held_out[1].stride(0),
+            given=ctypes.addressof(described),
+            **{name: _address(self._loops, name) for name in _FUNCTIONS},
+            **{name: own.data_ptr() for name, own in tensors.items()},
         )  # fmt: skip
-        return losses
-
-    def evaluate(self, flat: Tensor, inputs: Tensor, targets: Tensor) -> Tensor:
-        """Return losses `[n]` on `inputs [n, m, ...]`, `targets [n, m]`."""
-        losses = flat.new_empty(len(flat))
-        self._call(
-            "evaluate", flat, _ROWS,
-            flat, flat.stride(0), inputs, inputs.stride(0), targets, targets.stride(0),
-            inputs.shape[1], losses,
-        )  # fmt: skip
-        return losses
-
-    def _call(self, function: str, flat: Tensor, batch: int, *rest: Tensor | int | None) -> None:
-        shape = _Shape(len(self._widths) - 1, batch, self._threads)
+        shape = _Shape(len(self._widths) - 1, interval.batches.shape[2], self._threads)
         shape.widths[: len(self._widths)] = self._widths
         shape.activations[: len(self._activations)] = self._activations
-        called = getattr(_library(), f"{function}_{_SUFFIXES[flat.dtype]}")
-        if called(ctypes.byref(shape), *map(_argument, (len(flat), *rest))):
+        train = getattr(library(_SOURCE.read_text("utf-8")), f"train_{_SUFFIXES[flat.dtype]}")
+        if train(ctypes.byref(shape), ctypes.byref(what)):
             raise DataError(
                 f"A target is no class of 0 to {self._widths[-1] - 1}: mend the data, or leave "
                 "`compile` off if the loss passes over such targets."
             )
+        return readings
 
-    def _agrees_with(self, model: StackedModel, inputs: Tensor, targets: Tensor) -> bool:
+    def _agrees_with(
+        self,
+        model: StackedModel,
+        optimizer: StackedOptimizer,
+        samples: tuple[Tensor, Tensor],
+    ) -> bool:
         """Return whether losses and gradients are those of `model`, whatever its loss is."""
+        inputs, targets = samples
         flat = model.flatten(model.template).to(inputs.dtype).unsqueeze(0)
-        samples = inputs.unsqueeze(0), targets.unsqueeze(0)
+        every = inputs.unsqueeze(0), targets.unsqueeze(0)
+        zero = flat.new_zeros((1, 1, 1))
+        factors = optimizer.factors(zero[0] + 1.0)
+        # One update that changes nothing, for the gradient after it.
+        interval = Interval(
+            counts=torch.ones(1, dtype=torch.long),
+            running=torch.ones((1, 1), dtype=torch.bool),
+            last=torch.ones((1, 1), dtype=torch.bool),
+            scales=flat.new_ones((1, len(self._offsets) - 1)),
+            rates=zero,
+            factors=factors.unsqueeze(0),
+            reached=factors,
+            batches=torch.arange(len(targets)).view(1, 1, -1),
+        )
+        rows = flat.new_zeros(interval.scales.shape)
+        lanes = LaneTensors(
+            flat=flat.clone(), gradient=torch.zeros_like(flat), state=optimizer.init(flat),
+            buffers={}, initial=flat, update=torch.zeros_like(flat), direction=rows,
+            previous_dot=rows.clone(),
+        )  # fmt: skip
         try:
-            wanted = model.differentiate(flat, model.buffers(1), *samples)
-            gradient = torch.zeros_like(flat)
-            places = torch.arange(len(targets)).unsqueeze(0)
-            losses = self.differentiate(flat, gradient, Batch(inputs, targets, places), None)
+            loss, gradient = model.differentiate(flat, model.buffers(1), *every)
+            wanted = loss, gradient, model.evaluate(flat, model.buffers(1), *every)
+            readings = self.run(interval, lanes, samples, every)
         except (RuntimeError, LrEnvError):
             return False
-        found = losses, gradient
+        found = readings.losses[0], lanes.gradient, readings.validation
         return all(
             torch.allclose(one, other, rtol=1e-3, atol=1e-5)
             for one, other in zip(wanted, found, strict=True)
         )
+
+
+def _layer_loops(eager: EagerArithmetic, optimizer: StackedOptimizer, like: Tensor) -> str:
+    """Return C++ of `_FUNCTIONS`, on a layer's tensors in the order of `Perceptron.run`."""
+    entries, one = like.new_zeros((1, ENTRIES)), like.new_ones((1, 1))
+    factors = optimizer.factors(one)
+    layer = LaneTensors(entries, entries, optimizer.init(entries), {}, entries, entries, one, one)
+    count = len(layer.leaves())
+    given = [*layer.leaves(), one, one, factors, one[0].bool(), factors]
+
+    def update(*given: Tensor, looked: bool = False) -> None:
+        scales, rate, factors, last, _ = given[count:]
+        # Of a single layer, its factor is that of all entries.
+        move = Move(scales, scales, rate, factors, None, last)
+        eager.update(layer.of(given[:count]), move, looked)
+
+    def read(*given: Tensor) -> Tensor:
+        return eager.read(layer.of(given[:count]), given[-1])
+
+    functions = (update, functools.partial(update, looked=True), read)
+    named: list[tuple[str, Callable[..., Any]]] = list(zip(_FUNCTIONS, functions, strict=True))
+    return "\n".join(layer_loop(name, own, given) for name, own in named)
+
+
+def _along(own: Tensor, flat: Tensor) -> int:
+    return _ENTRIES if own.shape == flat.shape else _LAYERS
 
 
 def _describe(model: nn.Module, inputs: int) -> tuple[list[int], list[int]] | None:
@@ -158,23 +268,7 @@ def _flattened(model: nn.Module) -> Iterator[nn.Module]:
         yield from _flattened(own)
 
 
-def _argument(value: Tensor | int | None) -> ctypes.c_void_p | ctypes.c_int64 | None:
-    if isinstance(value, Tensor):
-        return ctypes.c_void_p(value.data_ptr())
-    return None if value is None else ctypes.c_int64(value)
-
-
 @functools.cache
-def _library() -> ctypes.CDLL:
-    """Compile the code and load it; raise OSError where there is no compiler that can."""
-    source = Path(__file__).with_name("perceptron.cpp")
-    compiler = shlex.split(os.environ.get("CXX", "")) or ["c++"]
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-        built = Path(folder) / "perceptron.so"
-        try:
-            subprocess.run(  # noqa: S603 - the compiler is the user's own
-                [*compiler, *_FLAGS, str(source), "-o", str(built)], check=True, capture_output=True
-            )
-        except subprocess.CalledProcessError as error:
-            raise OSError(f"{compiler[0]} does not compile {source.name}") from error
-        return ctypes.CDLL(str(built))
+def _address(code: str, function: str) -> int:
+    """Return where the function of that name in C++ `code` lies, once it is compiled."""
+    return ctypes.cast(getattr(library(code), function), ctypes.c_void_p).value or 0

@@ -16,11 +16,11 @@ from lr_env.instances import Instance
 from lr_env.layers import LayerTable, group_layers
 from lr_env.randomness import IsolatedTorchRandomness
 from lr_env.stack.arithmetic import EagerArithmetic, LaneArithmetic, LaneTensors
-from lr_env.stack.blocks import compiled_blocks, eager_blocks
+from lr_env.stack.blocks import BlockRunner, compiled_blocks, eager_blocks
 from lr_env.stack.captured import CapturedArithmetic
 from lr_env.stack.compiled import CompiledArithmetic
 from lr_env.stack.data import StackedData
-from lr_env.stack.interval import Interval
+from lr_env.stack.interval import Interval, IntervalRunner
 from lr_env.stack.lanes import Lanes
 from lr_env.stack.model import StackedModel
 from lr_env.stack.optimizers import build_stacked_optimizer
@@ -91,14 +91,9 @@ class Trainings:
             direction=flat.new_zeros(rows),
             previous_dot=flat.new_zeros(rows),
         )
-        self._eager = EagerArithmetic(self._model, self._optimizer, self.layers)
-        self._arithmetic: LaneArithmetic = self._eager
-        perceptron = self._perceptron(first) if settings.compile else None
-        if settings.compile:
-            self._arithmetic = CompiledArithmetic(self._eager, perceptron, torch.get_num_threads())
-        elif device.type == "cuda":
-            self._arithmetic = CapturedArithmetic(self._eager, device)
-        self._blocks = _blocks(settings, num, flat[0].nbytes, perceptron is not None)
+        sizes = [layer.size for layer in self.layers]
+        self._eager = EagerArithmetic(self._model, self._optimizer, sizes)
+        self._runner: IntervalRunner = self._perceptron(first, sizes) or self._by_blocks()
         self._dropout = IsolatedTorchRandomness(0, "dropout", device=device)
         self.raw = flat.new_zeros((*rows, len(RAW_STATISTICS)))
         self.loss = torch.zeros(num, dtype=settings.dtype)
@@ -185,13 +180,30 @@ class Trainings:
         for name in _READINGS:
             setattr(self, name, state["own"][f"_{name}"].to(getattr(self, name), copy=True))
 
-    def _perceptron(self, task: TensorTask) -> Perceptron | None:
-        """Return the perceptron that the model is, if it is one."""
-        if self._tensors.flat.device.type != "cpu":
+    def _perceptron(self, task: TensorTask, sizes: list[int]) -> Perceptron | None:
+        """Return what runs the trainings if they are compiled and their model is a perceptron."""
+        if not self.settings.compile or self._tensors.flat.device.type != "cpu":
             return None
         few = [own[:_TRIED].contiguous() for own in task.tensors("train")]
-        inputs, targets = devices.placed(few, torch.device("cpu"), self.settings.dtype)
-        return Perceptron.of(self._model, inputs, targets, torch.get_num_threads())
+        samples = devices.placed(few, torch.device("cpu"), self.settings.dtype)
+        threads = torch.get_num_threads()
+        return Perceptron.of(self._model, self._optimizer, sizes, samples, threads)
+
+    def _by_blocks(self) -> BlockRunner:
+        """Return what runs any trainings."""
+        flat, threads = self._tensors.flat, torch.get_num_threads()
+        arithmetic: LaneArithmetic = self._eager
+        if self.settings.compile:
+            arithmetic = CompiledArithmetic(self._eager, threads)
+        elif flat.device.type == "cuda":
+            arithmetic = CapturedArithmetic(self._eager, flat.device)
+        blocks = eager_blocks(len(flat), flat[0].nbytes)
+        if flat.device.type == "cuda":
+            # A GPU does best with all of them at once.
+            blocks = [slice(0, len(flat))]
+        elif self.settings.compile:
+            blocks = compiled_blocks(len(flat), flat[0].nbytes, threads)
+        return BlockRunner(arithmetic, self._eager.spread, blocks)
 
     def _load(self, lane: int, instance: Instance) -> None:
         task = self._make_task(instance.seed)
@@ -219,27 +231,12 @@ class Trainings:
         interval = Interval.plan(
             counts.masked_fill(~active, 0), scales, lanes, self._data, self._optimizer
         )
-        losses = scales.new_zeros(interval.running.shape)
-        validation = torch.empty_like(losses[0])
-        samples = self._data.train_samples
-        for rows in self._blocks:
-            spread = self._eager.spread(interval.scales[rows])
-            own = self._tensors.rows(rows)
-            interval.run(rows, own, samples, spread, self._arithmetic, losses)
-            held_out = self._data.validation(self._validation_samples, rows)
-            validation[rows] = self._arithmetic.evaluate(own, *held_out)
-            self.raw[rows] = self._arithmetic.read(own, interval.reached[rows])
-        mean, updates = interval.outcome(losses)
+        held_out = self._data.validation(self._validation_samples, slice(None))
+        losses, validation, self.raw = self._runner.run(
+            interval, self._tensors, self._data.train_samples, held_out
+        )
+        mean, updates = interval.means(losses)
         return devices.on_host(torch.stack([mean, validation, updates.to(mean)]))
-
-
-def _blocks(settings: StackSettings, num: int, lane_bytes: int, perceptron: bool) -> list[slice]:
-    """Return the lanes in blocks; on a GPU, which does best with them all, in one."""
-    if torch.device(settings.device).type != "cpu":
-        return [slice(0, num)]
-    if settings.compile:
-        return compiled_blocks(num, lane_bytes, torch.get_num_threads(), perceptron)
-    return eager_blocks(num, lane_bytes)
 
 
 def _check_lane_rates(rates: tuple[float, ...] | None, num: int) -> None:
