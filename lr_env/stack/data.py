@@ -116,7 +116,8 @@ class StackedData:
             generator.set_state(kept.clone())
 
     def _shuffle(self, lane: int) -> None:
-        self._order[lane] = torch.randperm(self.train_size, generator=self._generators[lane])
+        own = self._order[lane]
+        torch.randperm(self.train_size, generator=self._generators[lane], out=own)
         self._position[lane] = 0
 
 

@@ -70,7 +70,9 @@ T cross_entropy(int rows, int classes, T* logits, int ld, const int64_t* targets
       sum += power;
       if (gradient) column(c) = power;
     }
-    for (int r = 0; r < count; ++r) loss += std::log(sum[r]);
+    double whole = 1;  // its logarithm is the sum of theirs; each sum is from 1 to `classes`
+    for (int r = 0; r < count; ++r) whole *= sum[r];
+    loss += T(std::log(whole));
     if (!gradient) continue;
     const Vector factor = weight / sum;
     for (int c = 0; c < classes; ++c) column(c) *= factor;
@@ -169,7 +171,7 @@ class Network {
 };
 
 constexpr int kMost = 16;  // linear layers
-constexpr int32_t kEvaluated = 32;  // samples at a time
+constexpr int32_t kEvaluated = 48;  // samples at a time
 
 struct Shape {
   int32_t depth, batch, threads;
