@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from lr_env.stack import Stack, StackSettings, TaskFactory, blocks
+from lr_env.stack.perceptron import Perceptron
 from lr_env.tasks.family import FamilyTask, held_out_specs
 from tests.toys import ToyTask
 
@@ -58,9 +59,10 @@ def _check(
 
 
 @pytest.mark.parametrize(
-    "architecture", ["batchnorm", pytest.param("layernorm", marks=pytest.mark.slow)]
+    "architecture", ["mlp", *(pytest.param(o, marks=pytest.mark.slow) for o in ("batchnorm", "layernorm"))]
 )
-def test_compiled_equals_eager(architecture: str) -> None:
+def test_compiled_equals_eager(monkeypatch: pytest.MonkeyPatch, architecture: str) -> None:
+    monkeypatch.setattr(Perceptron, "of", lambda *args: None)
     # An update a decision needs three compiled functions, longer intervals four to six.
     _check(_toy(architecture), "adam", 10, interval=1)
 

@@ -223,7 +223,8 @@ def test_other_losses_and_kinds_of_numbers_are_left_to_torch() -> None:
 def test_without_a_compiler_there_is_none(monkeypatch: pytest.MonkeyPatch, compiler: str) -> None:
     monkeypatch.setenv("CXX", compiler)
     monkeypatch.setattr(perceptron, "library", library.__wrapped__)
-    monkeypatch.setattr(perceptron, "_address", perceptron._address.__wrapped__)
+    for name in ("_network", "_address"):
+        monkeypatch.setattr(perceptron, name, getattr(perceptron, name).__wrapped__)
     assert _built(_mlp([6, 8, 3], nn.ReLU))[1] is None
 
 

@@ -38,7 +38,6 @@ _FORMS = {
     "sqrt": "std::sqrt({0})",
     "sub": "{0} - {alpha} * {1}",
     "where": "({0} != T(0) ? {1} : {2})",
-    "zeros_like": "T(0)",
 }
 
 
@@ -134,14 +133,13 @@ class _Loop:
             return arguments[0][0] if len(arguments[0]) == 1 else arguments[0]
         if kind == "slice_copy":
             return self._sliced(node)
+        if kind == "zeros_like":
+            return _literal(0)
         if kind == "copy_":
             return self._store(node, arguments[1])
         if kind == "sum":
             return self._sum(node, arguments[0])
-        if kind not in _FORMS:
-            raise UntranslatedError(str(node.target))
-        named = {key: _literal(node.kwargs.get(key, 1)) for key in ("alpha", "value")}
-        text = _FORMS[kind].format(*map(_written, arguments), **named)
+        text = _formed(node, kind, arguments)
         own = self._entry if _is_entries(node) else self._scalar
         return own(node, text, arguments)
 
@@ -194,6 +192,17 @@ class _Loop:
 
     def _is_late(self, arguments: Sequence[Any]) -> bool:
         return any(own in self._late for own in arguments if isinstance(own, str))
+
+
+def _formed(node: fx.Node, kind: str, arguments: Sequence[Any]) -> str:
+    """Return the operation on its arguments; raise UntranslatedError if it is asked for more."""
+    form = _FORMS.get(kind, "")
+    fields = sum(f"{{{index}}}" in form for index in range(len(arguments)))
+    strange = node.kwargs.keys() - {"alpha", "value"}
+    if not form or fields != len(arguments) or strange:
+        raise UntranslatedError(str(node.target))
+    named = {key: _literal(node.kwargs.get(key, 1)) for key in ("alpha", "value")}
+    return form.format(*map(_written, arguments), **named)
 
 
 def _name(node: fx.Node) -> str:

@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import ctypes
 import functools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from lr_env.errors import DataError, LrEnvError
 from lr_env.stack.arithmetic import EagerArithmetic, LaneTensors, Move
@@ -24,25 +24,13 @@ from lr_env.stack.layer_loops import ENTRIES, UntranslatedError, layer_loop
 from lr_env.stack.model import StackedModel
 from lr_env.stack.native import library
 from lr_env.stack.optimizers import StackedOptimizer
+from lr_env.stack.perceptron_shape import PerceptronShape
 from lr_env.statistics import RAW_STATISTICS
 
-_MOST = 16
-"""Linear layers that a shape has room for."""
-_ACTIVATIONS: dict[type[nn.Module], int] = {nn.ReLU: 0, nn.Tanh: 1}
 _SUFFIXES = {torch.float32: "single", torch.float64: "double"}
 _SOURCE = Path(__file__).with_name("perceptron.cpp")
 _FUNCTIONS = ("update", "update_looked", "read")
 _LANE, _LAYERS, _ENTRIES = range(3)
-
-
-class _Shape(ctypes.Structure):
-    _fields_ = (
-        ("depth", ctypes.c_int32),
-        ("batch", ctypes.c_int32),
-        ("threads", ctypes.c_int32),
-        ("widths", ctypes.c_int32 * (_MOST + 1)),
-        ("activations", ctypes.c_int32 * _MOST),
-    )
 
 
 class _Given(ctypes.Structure):
@@ -68,22 +56,16 @@ class Perceptron:
     """An `IntervalRunner` of multilayer perceptrons with cross-entropy, of any sizes.
 
     Args:
-        widths: inputs, hidden units and classes.
-        activations: numbers of those between the linear layers, as in `perceptron.cpp`.
+        shape: of the network.
         sizes: of the layers, in entries.
         loops: C++ of `_FUNCTIONS`, on a layer.
         threads: that share the lanes.
     """
 
     def __init__(
-        self,
-        widths: list[int],
-        activations: list[int],
-        sizes: Sequence[int],
-        loops: str,
-        threads: int,
+        self, shape: PerceptronShape, sizes: Sequence[int], loops: str, threads: int
     ) -> None:
-        self._widths, self._activations, self._threads = widths, activations, threads
+        self._shape, self._threads = shape, threads
         self._offsets = torch.tensor([0, *sizes]).cumsum(0)
         self._loops = loops
 
@@ -102,13 +84,13 @@ class Perceptron:
         inputs `[m, ...]`, targets `[m]`.
         """
         inputs, targets = samples
-        described = _describe(model.template, inputs[0].numel())
+        shape = PerceptronShape.of(model.template, inputs[0].numel())
         typed = inputs.dtype in _SUFFIXES and targets.dtype == torch.int64
-        if described is None or not typed:
+        if shape is None or not typed:
             return None
         try:
             loops = _layer_loops(EagerArithmetic(model, optimizer, [ENTRIES]), optimizer, inputs)
-            own = cls(*described, sizes, loops, threads)
+            own = cls(shape, sizes, loops, threads)
             return own if own._agrees_with(model, optimizer, samples) else None
         except (OSError, UntranslatedError):
             return None
@@ -161,13 +143,11 @@ class Perceptron:
             **{name: _address(self._loops, name) for name in _FUNCTIONS},
             **{name: own.data_ptr() for name, own in tensors.items()},
         )  # fmt: skip
-        shape = _Shape(len(self._widths) - 1, interval.batches.shape[2], self._threads)
-        shape.widths[: len(self._widths)] = self._widths
-        shape.activations[: len(self._activations)] = self._activations
-        train = getattr(library(_SOURCE.read_text("utf-8")), f"train_{_SUFFIXES[flat.dtype]}")
+        train = getattr(_network(), f"train_{_SUFFIXES[flat.dtype]}")
+        shape = self._shape.described(interval.batches.shape[2], self._threads)
         if train(ctypes.byref(shape), ctypes.byref(what)):
             raise DataError(
-                f"A target is no class of 0 to {self._widths[-1] - 1}: mend the data, or leave "
+                f"A target is no class of 0 to {self._shape.classes - 1}: mend the data, or leave "
                 "`compile` off if the loss passes over such targets."
             )
         return readings
@@ -240,32 +220,9 @@ def _along(own: Tensor, flat: Tensor) -> int:
     return _ENTRIES if own.shape == flat.shape else _LAYERS
 
 
-def _describe(model: nn.Module, inputs: int) -> tuple[list[int], list[int]] | None:
-    """Return widths and activations, if that is all that the module consists of."""
-    widths, activations = [inputs], []
-    modules = list(_flattened(model))
-    if modules and type(modules[0]) is nn.Flatten:
-        modules = modules[1:]
-    for index, own in enumerate(modules):
-        if index % 2:
-            if type(own) not in _ACTIVATIONS:
-                return None
-            activations.append(_ACTIVATIONS[type(own)])
-        elif type(own) is nn.Linear and own.bias is not None and own.in_features == widths[-1]:
-            widths.append(own.out_features)
-        else:
-            return None
-    whole = len(modules) % 2 == 1 and len(set(modules)) == len(modules)
-    return (widths, activations) if whole and len(widths) <= _MOST + 1 else None
-
-
-def _flattened(model: nn.Module) -> Iterator[nn.Module]:
-    """Yield what a chain of modules consists of."""
-    if type(model) is not nn.Sequential:
-        yield model
-        return
-    for own in model:
-        yield from _flattened(own)
+@functools.cache
+def _network() -> ctypes.CDLL:
+    return library(_SOURCE.read_text("utf-8"))
 
 
 @functools.cache
