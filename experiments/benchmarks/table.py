@@ -82,8 +82,9 @@ def _reading(results: Mapping[str, Any]) -> list[str]:
         "next smaller size of the same kind.",
         f"- *reset*: seconds to build it and to begin all trainings, of {UNENDING:,} decisions if "
         "nothing else is said. *first*: seconds of the first five decisions, or of a loop's first "
-        "hundred steps; in compiled lines that is the compilation. What an earlier line of the "
-        "table has compiled is not compiled again.",
+        "hundred steps; in compiled lines that is the compilation, but for multilayer perceptrons, "
+        "which are compiled when they are built. What an earlier line of the table has compiled by "
+        "torch is not compiled again.",
         f"- *Trainings of {ENDING} decisions* end and begin anew while they are timed, each at a "
         "time of its own; in all other lines none ends.",
         "- SyncVectorEnv and AsyncVectorEnv hold single environments. Each training there has "
