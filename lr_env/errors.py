@@ -45,6 +45,10 @@ class NonFiniteLossError(LrEnvError, ArithmeticError):
     """A training loss that is NaN or infinite."""
 
 
+class CompilerError(LrEnvError, OSError):
+    """There is no C++ compiler at hand that builds what is asked for."""
+
+
 class OutputError(LrEnvError, OSError):
     """A folder or file that cannot be written, or read back."""
 

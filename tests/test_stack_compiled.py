@@ -59,7 +59,12 @@ def _check(
 
 
 @pytest.mark.parametrize(
-    "architecture", ["mlp", *(pytest.param(o, marks=pytest.mark.slow) for o in ("batchnorm", "layernorm"))]
+    "architecture",
+    [
+        "mlp",
+        pytest.param("batchnorm", marks=pytest.mark.slow),
+        pytest.param("layernorm", marks=pytest.mark.slow),
+    ],
 )
 def test_compiled_equals_eager(monkeypatch: pytest.MonkeyPatch, architecture: str) -> None:
     monkeypatch.setattr(Perceptron, "of", lambda *args: None)

@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from lr_env.errors import DataError
+from lr_env.errors import CompilerError, DataError
 from lr_env.stack import Stack, StackSettings, layer_loops, perceptron
 from lr_env.stack.arithmetic import LaneTensors
 from lr_env.stack.blocks import BlockRunner
@@ -25,7 +25,7 @@ from lr_env.stack.perceptron import Perceptron
 from tests.test_stack_compiled import LANES, _largest_gap
 from tests.toys import ToyTask
 
-SAMPLES = 40
+SAMPLES = 100
 
 
 def _mlp(widths: list[int], *activations: type[nn.Module]) -> nn.Sequential:
@@ -213,6 +213,26 @@ def test_other_models_are_left_to_torch(model: nn.Sequential) -> None:
     assert _built(model)[1] is None
 
 
+def test_tied_weights_and_buffers_are_left_to_torch() -> None:
+    tied = _mlp([6, 6, 6], nn.Tanh)
+    tied[3].weight = tied[1].weight
+    assert _built(tied)[1] is None
+    buffered = _mlp([6, 8, 3], nn.ReLU)
+    buffered.register_buffer("seen", torch.zeros(4))
+    assert _built(buffered)[1] is None
+
+
+class _HalfTask(ToyTask):
+    def loss_from_outputs(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        return 0.5 * super().loss_from_outputs(outputs, targets)
+
+
+def test_a_task_s_own_loss_is_left_to_torch() -> None:
+    # Whatever it is: on the samples that are tried it may be cross-entropy.
+    stack = Stack(_HalfTask, 2, StackSettings(compile=True))
+    assert isinstance(stack._trainings._runner, BlockRunner)
+
+
 def test_other_losses_and_kinds_of_numbers_are_left_to_torch() -> None:
     smoothed = partial(nn.functional.cross_entropy, label_smoothing=0.1)
     assert _built(_mlp([6, 8, 3], nn.ReLU), smoothed)[1] is None
@@ -225,7 +245,17 @@ def test_without_a_compiler_there_is_none(monkeypatch: pytest.MonkeyPatch, compi
     monkeypatch.setattr(perceptron, "library", library.__wrapped__)
     for name in ("_network", "_address"):
         monkeypatch.setattr(perceptron, name, getattr(perceptron, name).__wrapped__)
-    assert _built(_mlp([6, 8, 3], nn.ReLU))[1] is None
+    with pytest.warns(RuntimeWarning, match="install GCC or name it in CXX"):
+        assert _built(_mlp([6, 8, 3], nn.ReLU))[1] is None
+
+
+def test_a_stack_that_comes_where_no_compiler_is_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    stack = Stack(ToyTask, 2, StackSettings(compile=True))
+    stack.reset(0)
+    monkeypatch.setenv("CXX", "false")
+    monkeypatch.setattr(perceptron, "_network", lambda: library.__wrapped__("int x;"))
+    with pytest.raises(CompilerError, match="leave `compile` off"):
+        stack.step(torch.zeros(2, len(stack.layers)))
 
 
 @pytest.mark.parametrize(
@@ -237,6 +267,7 @@ def test_without_a_compiler_there_is_none(monkeypatch: pytest.MonkeyPatch, compi
         ("rmsprop", {"weight_decay": 0.1}),
         ("sgd", {"weight_decay": 0.1}),
         ("sgd", {"momentum": 0.0}),
+        ("adam", {"eps": 0.0}),
     ],
 )
 def test_a_compiled_stack_of_perceptrons_equals_the_eager_one(
@@ -256,6 +287,41 @@ def test_a_compiled_stack_of_perceptrons_equals_the_eager_one(
     assert gap <= 1e-9
     copy = pickle.loads(pickle.dumps(compiled))  # noqa: S301
     assert isinstance(copy._trainings._runner, Perceptron)
+
+
+class _TurnedTask(ToyTask):
+    """The same; its samples lie in memory feature by feature."""
+
+    def __init__(self, seed: int = 0) -> None:
+        super().__init__(seed)
+        self._splits = {name: (x.T.contiguous().T, y) for name, (x, y) in self._splits.items()}
+
+
+def test_a_single_lane_on_samples_in_another_order_and_in_large_batches() -> None:
+    settings = StackSettings(
+        base_lr=1e-2, total_steps=6, steps_per_action=3, dtype=torch.float64, batch_size=60
+    )
+    eager = Stack(_TurnedTask, 1, settings)
+    compiled = Stack(_TurnedTask, 1, replace(settings, compile=True))
+    assert isinstance(compiled._trainings._runner, Perceptron)
+    torch.testing.assert_close(eager.reset(0), compiled.reset(0), rtol=0, atol=1e-9)
+    for _ in range(3):
+        idle = torch.zeros(1, len(eager.layers))
+        one, other = eager.step(idle).observation, compiled.step(idle).observation
+        torch.testing.assert_close(one, other, rtol=0, atol=1e-9)
+
+
+def test_what_is_all_but_impossible_is_impossible() -> None:
+    # Logits a thousand apart: a gradient of exactly 0, as autograd has it.
+    model, own, samples = _built(_mlp([6, 3]))
+    assert own is not None
+    flat = _lanes(model, 1, torch.float64)
+    flat[0, -3:] = torch.tensor([1000.0, 0.0, 0.0])
+    places = (samples[1] == 0).nonzero().squeeze(1)[:5].unsqueeze(0)
+    _, gradient = _still(own, flat, samples, places)
+    wanted = model.differentiate(flat, {}, samples[0][places], samples[1][places])[1]
+    assert torch.equal(gradient, wanted)
+    assert not gradient.any()
 
 
 def test_an_optimizer_without_a_loop_is_left_to_torch(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -37,8 +37,8 @@ class StackedData:
         for split in _USED:
             inputs, targets = template.tensors(split)
             self._tensors[split] = (
-                _cast(inputs, dtype).to(device).expand(num, *inputs.shape).clone(),
-                targets.to(device).expand(num, *targets.shape).clone(),
+                _repeated(_cast(inputs, dtype).to(device), num),
+                _repeated(targets.to(device), num),
             )
         self.train_size = template.size("train")
         self.batch_size = min(batch_size, self.train_size)
@@ -119,6 +119,11 @@ class StackedData:
         own = self._order[lane]
         torch.randperm(self.train_size, generator=self._generators[lane], out=own)
         self._position[lane] = 0
+
+
+def _repeated(own: Tensor, num: int) -> Tensor:
+    """Return `[num, ...]`, contiguous even if `own` is not: perceptrons read rows from memory."""
+    return own.expand(num, *own.shape).clone(memory_format=torch.contiguous_format)
 
 
 def _cast(inputs: Tensor, dtype: torch.dtype) -> Tensor:

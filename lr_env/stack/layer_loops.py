@@ -14,7 +14,7 @@ from torch import Tensor, fx
 from torch.func import functionalize
 from torch.fx.experimental.proxy_tensor import make_fx
 
-ENTRIES = 7
+ENTRIES = 11
 """Entries of the layer that is traced; any number that no other dimension has."""
 _NUMBERS = {torch.float32: "float", torch.float64: "double"}
 _SAME = {

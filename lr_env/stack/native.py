@@ -10,6 +10,8 @@ import subprocess
 import tempfile
 from pathlib import Path
 
+from lr_env.errors import CompilerError
+
 _FLAGS = (
     "-std=c++17", "-O3", "-march=native", "-fno-math-errno", "-fno-trapping-math", "-fopenmp",
     "-shared", "-fPIC",
@@ -21,7 +23,7 @@ def library(source: str) -> ctypes.CDLL:
     """Compile `source` and load it, once a process; headers are those beside this module.
 
     Raises:
-        OSError: there is no compiler that can.
+        CompilerError: there is no compiler that can.
     """
     compiler = shlex.split(os.environ.get("CXX", "")) or ["c++"]
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
@@ -33,7 +35,13 @@ def library(source: str) -> ctypes.CDLL:
                 [*compiler, *_FLAGS, headers, str(written), "-o", str(built)],
                 check=True,
                 capture_output=True,
+                text=True,
+                errors="replace",
             )
-        except subprocess.CalledProcessError as error:
-            raise OSError(f"{compiler[0]} does not compile it") from error
-        return ctypes.CDLL(str(built))
+            return ctypes.CDLL(str(built))
+        except (OSError, subprocess.CalledProcessError) as error:
+            said = str(getattr(error, "stderr", None) or error).strip().splitlines()
+            raise CompilerError(
+                f"{compiler[0]} does not build what compiled perceptrons need ({said[0][:160]}): "
+                "install GCC or name it in CXX, or leave `compile` off."
+            ) from error

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lr_env.errors import DataError, LrEnvError
+from lr_env.errors import CompilerError, DataError
 from lr_env.stack.arithmetic import EagerArithmetic, LaneTensors, Move
 from lr_env.stack.interval import Interval, Readings
 from lr_env.stack.layer_loops import ENTRIES, UntranslatedError, layer_loop
@@ -26,6 +26,7 @@ from lr_env.stack.native import library
 from lr_env.stack.optimizers import StackedOptimizer
 from lr_env.stack.perceptron_shape import PerceptronShape
 from lr_env.statistics import RAW_STATISTICS
+from lr_env.user_warnings import warn_user
 
 _SUFFIXES = {torch.float32: "single", torch.float64: "double"}
 _SOURCE = Path(__file__).with_name("perceptron.cpp")
@@ -78,22 +79,27 @@ class Perceptron:
         samples: tuple[Tensor, Tensor],
         threads: int,
     ) -> Perceptron | None:
-        """Return what runs trainings of `model`; None if it is no perceptron.
+        """Return what runs trainings of `model`, whose loss is cross-entropy; None if it cannot.
 
-        None as well if no compiler is at hand. Whether it is one is tried on a few `samples`:
-        inputs `[m, ...]`, targets `[m]`.
+        None is for other models, for an optimizer that has no loops, and, after a warning, for
+        the lack of a compiler. What it returns has been tried on a few `samples`: inputs
+        `[m, ...]`, targets `[m]`.
         """
         inputs, targets = samples
         shape = PerceptronShape.of(model.template, inputs[0].numel())
-        typed = inputs.dtype in _SUFFIXES and targets.dtype == torch.int64
-        if shape is None or not typed:
+        if shape is None or inputs.dtype not in _SUFFIXES or targets.dtype != torch.int64:
+            return None
+        if list(sizes) != shape.sizes or model.size != sum(sizes):  # shared weights
             return None
         try:
             loops = _layer_loops(EagerArithmetic(model, optimizer, [ENTRIES]), optimizer, inputs)
             own = cls(shape, sizes, loops, threads)
             return own if own._agrees_with(model, optimizer, samples) else None
-        except (OSError, UntranslatedError):
-            return None
+        except CompilerError as error:
+            warn_user(f"Perceptrons are left to torch's compiler: {error}", RuntimeWarning)
+        except UntranslatedError:
+            pass
+        return None
 
     def run(
         self,
@@ -106,6 +112,7 @@ class Perceptron:
 
         Raises:
             DataError: a target is no class.
+            CompilerError: it comes from another process, and no compiler is at hand in this one.
         """
         flat = lanes.flat
         readings = Readings(
@@ -134,6 +141,10 @@ class Perceptron:
             "places": interval.batches, "held_out": held_out[0], "held_out_targets": held_out[1],
             **readings._asdict(),
         }  # fmt: skip
+        one = slice(0, 1)
+        for own in (*tensors.values(), *lanes.leaves()):
+            # Held-out samples are the first of more.
+            assert own[one].is_contiguous()  # noqa: S101
         what = _Interval(
             lanes=len(flat), layers=len(self._offsets) - 1, statistics=len(RAW_STATISTICS),
             samples=held_out[0].shape[1], num_given=len(given), stride=flat.stride(0),
@@ -164,7 +175,7 @@ class Perceptron:
         every = inputs.unsqueeze(0), targets.unsqueeze(0)
         zero = flat.new_zeros((1, 1, 1))
         factors = optimizer.factors(zero[0] + 1.0)
-        # One update that changes nothing, for the gradient after it.
+        # One update at a rate of 0, for the gradient after it.
         interval = Interval(
             counts=torch.ones(1, dtype=torch.long),
             running=torch.ones((1, 1), dtype=torch.bool),
@@ -177,7 +188,7 @@ class Perceptron:
         )
         rows = flat.new_zeros(interval.scales.shape)
         lanes = LaneTensors(
-            flat=flat.clone(), gradient=torch.zeros_like(flat), state=optimizer.init(flat),
+            flat=flat.clone(), gradient=torch.ones_like(flat), state=optimizer.init(flat),
             buffers={}, initial=flat, update=torch.zeros_like(flat), direction=rows,
             previous_dot=rows.clone(),
         )  # fmt: skip
@@ -185,11 +196,12 @@ class Perceptron:
             loss, gradient = model.differentiate(flat, model.buffers(1), *every)
             wanted = loss, gradient, model.evaluate(flat, model.buffers(1), *every)
             readings = self.run(interval, lanes, samples, every)
-        except (RuntimeError, LrEnvError):
+        except (RuntimeError, DataError):
             return False
         found = readings.losses[0], lanes.gradient, readings.validation
+        relative, absolute = (1e-3, 1e-5) if flat.dtype == torch.float32 else (1e-9, 1e-11)
         return all(
-            torch.allclose(one, other, rtol=1e-3, atol=1e-5)
+            torch.allclose(one, other, rtol=relative, atol=absolute)
             for one, other in zip(wanted, found, strict=True)
         )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -38,6 +39,8 @@ class PerceptronShape:
     @classmethod
     def of(cls, model: nn.Module, inputs: int) -> PerceptronShape | None:
         """Return the shape of `model` on so many inputs, if it consists of nothing else."""
+        if any(True for _ in model.buffers()):
+            return None
         widths, activations = [inputs], []
         modules = list(_flattened(model))
         if modules and type(modules[0]) is nn.Flatten:
@@ -54,6 +57,11 @@ class PerceptronShape:
         whole = len(modules) % 2 == 1 and len(set(modules)) == len(modules)
         fits = whole and len(widths) <= _MOST + 1
         return cls(tuple(widths), tuple(activations)) if fits else None
+
+    @property
+    def sizes(self) -> list[int]:
+        """The entries of each layer, if no weights are shared."""
+        return [(before + 1) * after for before, after in itertools.pairwise(self.widths)]
 
     @property
     def classes(self) -> int:

@@ -142,9 +142,10 @@ void transpose(int rows, int columns, const T* from, int ldf, T* to, int ldt) {
     for (int c = 0; c < columns; ++c) to[c * ldt + r] = from[r * ldf + c];
 }
 
-// e^x of a vector, x <= 0: 2^n e^r with |r| <= ln(2) / 2, and Taylor's series of e^r.
+// e^x of a vector, x <= 0, 0 where it is below normal numbers: 2^n e^r with |r| <= ln(2) / 2, and
+// Taylor's series of e^r.
 template <class T>
-typename Simd<T>::Vector exponential(typename Simd<T>::Vector x) {
+typename Simd<T>::Vector exponential(typename Simd<T>::Vector given) {
   typedef typename Simd<T>::Vector Vector;
   typedef std::conditional_t<sizeof(T) == 4, int32_t, int64_t> Index;
   typedef Index Indices __attribute__((vector_size(kBytes)));
@@ -154,7 +155,7 @@ typename Simd<T>::Vector exponential(typename Simd<T>::Vector x) {
   constexpr T high = single ? T(0.693359375) : T(6.93147180369123816490e-01);
   constexpr T low = single ? T(-2.12194440e-4) : T(1.90821492927058770002e-10);
   constexpr int terms = single ? 7 : 13;
-  x = x < least ? Vector{} + least : x;
+  const Vector x = given < least ? Vector{} + least : given;
   const Vector shifted = x * T(1.44269504088896340736) + magic;
   const Vector whole = shifted - magic;
   const Vector r = (x - whole * high) - whole * low;
@@ -168,7 +169,7 @@ typename Simd<T>::Vector exponential(typename Simd<T>::Vector x) {
   Indices scale = (bits + bias) << mantissa;
   Vector factor;
   std::memcpy(&factor, &scale, sizeof(factor));
-  return sum * factor;
+  return given < least ? Vector{} : sum * factor;
 }
 
 }  // namespace

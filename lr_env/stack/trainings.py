@@ -182,7 +182,9 @@ class Trainings:
 
     def _perceptron(self, task: TensorTask, sizes: list[int]) -> Perceptron | None:
         """Return what runs the trainings if they are compiled and their model is a perceptron."""
-        if not self.settings.compile or self._tensors.flat.device.type != "cpu":
+        usual = getattr(task.loss_from_outputs, "__func__", None) is TensorTask.loss_from_outputs
+        on_cpu = self._tensors.flat.device.type == "cpu"
+        if not (self.settings.compile and usual and on_cpu):
             return None
         few = [own[:_TRIED].contiguous() for own in task.tensors("train")]
         samples = devices.placed(few, torch.device("cpu"), self.settings.dtype)
