@@ -20,7 +20,7 @@ from lr_env.stack.blocks import BlockRunner
 from lr_env.stack.interval import Interval, Readings
 from lr_env.stack.model import StackedModel
 from lr_env.stack.native import library
-from lr_env.stack.optimizers import build_stacked_optimizer
+from lr_env.stack.optimizers import STACKED_OPTIMIZERS, build_stacked_optimizer
 from lr_env.stack.perceptron import Perceptron
 from tests.test_stack_compiled import LANES, _largest_gap
 from tests.toys import ToyTask
@@ -89,13 +89,9 @@ def _still(
         reached=factors,
         batches=places.unsqueeze(0),
     )
+    lanes = LaneTensors.fresh(flat.clone(), optimizer.init(flat), {}, scales.shape[1])
     # What a lane that makes no update shall leave as it is.
-    gradient = torch.full_like(flat, 7.0)
-    lanes = LaneTensors(
-        flat=flat.clone(), gradient=gradient, state=optimizer.init(flat), buffers={},
-        initial=flat, update=torch.zeros_like(flat), direction=torch.zeros_like(scales),
-        previous_dot=torch.zeros_like(scales),
-    )  # fmt: skip
+    gradient = lanes.gradient.fill_(7.0)
     readings = own.run(interval, lanes, samples, held_out)
     assert torch.equal(lanes.flat.nan_to_num(), flat.nan_to_num())
     return readings, gradient
@@ -222,14 +218,14 @@ def test_tied_weights_and_buffers_are_left_to_torch() -> None:
     assert _built(buffered)[1] is None
 
 
-class _HalfTask(ToyTask):
+class _OwnLossTask(ToyTask):
     def loss_from_outputs(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        return 0.5 * super().loss_from_outputs(outputs, targets)
+        return super().loss_from_outputs(outputs, targets)
 
 
 def test_a_task_s_own_loss_is_left_to_torch() -> None:
-    # Whatever it is: on the samples that are tried it may be cross-entropy.
-    stack = Stack(_HalfTask, 2, StackSettings(compile=True))
+    # Even if the trial finds nothing: it may be cross-entropy on the samples that are tried.
+    stack = Stack(_OwnLossTask, 2, StackSettings(compile=True))
     assert isinstance(stack._trainings._runner, BlockRunner)
 
 
@@ -261,9 +257,9 @@ def test_a_stack_that_comes_where_no_compiler_is_says_so(monkeypatch: pytest.Mon
 @pytest.mark.parametrize(
     ("optimizer", "arguments"),
     [
+        *((name, {}) for name in STACKED_OPTIMIZERS),
         ("adam", {"weight_decay": 0.1}),
-        ("adamax", {}),
-        ("adamw", {}),
+        ("adamax", {"weight_decay": 0.1}),
         ("rmsprop", {"weight_decay": 0.1}),
         ("sgd", {"weight_decay": 0.1}),
         ("sgd", {"momentum": 0.0}),

@@ -32,6 +32,21 @@ class LaneTensors(NamedTuple):
     direction: Tensor
     previous_dot: Tensor
 
+    @classmethod
+    def fresh(cls, flat: Tensor, state: State, buffers: Buffers, layers: int) -> LaneTensors:
+        """Return lanes of so many layers that have made no update from weights `flat`."""
+        rows = (len(flat), layers)
+        return cls(
+            flat=flat,
+            gradient=torch.zeros_like(flat),
+            state=state,
+            buffers=buffers,
+            initial=flat.clone(),
+            update=torch.zeros_like(flat),
+            direction=flat.new_zeros(rows),
+            previous_dot=flat.new_zeros(rows),
+        )
+
     def rows(self, rows: slice | Tensor) -> LaneTensors:
         """Return the lanes in `rows`: views of a slice, copies of listed lanes."""
         return self.of([own[rows] for own in self.leaves()])

@@ -186,12 +186,9 @@ class Perceptron:
             reached=factors,
             batches=torch.arange(len(targets)).view(1, 1, -1),
         )
-        rows = flat.new_zeros(interval.scales.shape)
-        lanes = LaneTensors(
-            flat=flat.clone(), gradient=torch.ones_like(flat), state=optimizer.init(flat),
-            buffers={}, initial=flat, update=torch.zeros_like(flat), direction=rows,
-            previous_dot=rows.clone(),
-        )  # fmt: skip
+        lanes = LaneTensors.fresh(flat.clone(), optimizer.init(flat), {}, interval.scales.shape[1])
+        # Without a gradient an optimizer without an epsilon would divide by 0.
+        lanes.gradient.fill_(1.0)
         try:
             loss, gradient = model.differentiate(flat, model.buffers(1), *every)
             wanted = loss, gradient, model.evaluate(flat, model.buffers(1), *every)
@@ -210,7 +207,7 @@ def _layer_loops(eager: EagerArithmetic, optimizer: StackedOptimizer, like: Tens
     """Return C++ of `_FUNCTIONS`, on a layer's tensors in the order of `Perceptron.run`."""
     entries, one = like.new_zeros((1, ENTRIES)), like.new_ones((1, 1))
     factors = optimizer.factors(one)
-    layer = LaneTensors(entries, entries, optimizer.init(entries), {}, entries, entries, one, one)
+    layer = LaneTensors.fresh(entries, optimizer.init(entries), {}, 1)
     count = len(layer.leaves())
     given = [*layer.leaves(), one, one, factors, one[0].bool(), factors]
 

@@ -81,16 +81,8 @@ class Trainings:
         self._optimizer = build_stacked_optimizer(settings.optimizer, settings.optimizer_arguments)
         flat = torch.zeros((num, self._model.size), dtype=settings.dtype, device=device)
         rows = (num, len(self.layers))
-        self._tensors = LaneTensors(
-            flat=flat,
-            gradient=torch.zeros_like(flat),
-            state=self._optimizer.init(flat),
-            buffers=self._model.buffers(num),
-            initial=torch.zeros_like(flat),
-            update=torch.zeros_like(flat),
-            direction=flat.new_zeros(rows),
-            previous_dot=flat.new_zeros(rows),
-        )
+        state, buffers = self._optimizer.init(flat), self._model.buffers(num)
+        self._tensors = LaneTensors.fresh(flat, state, buffers, len(self.layers))
         sizes = [layer.size for layer in self.layers]
         self._eager = EagerArithmetic(self._model, self._optimizer, sizes)
         self._runner: IntervalRunner = self._perceptron(first, sizes) or self._by_blocks()
