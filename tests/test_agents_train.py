@@ -29,6 +29,8 @@ from tests.toys import ToyTask
 
 ROOT = Path(__file__).parent.parent
 SMALL = {"twins": 2, "stacks": 2, "slots": 12, "workers": 1, "score_every": 100, "hidden": (8, 8)}
+LONG, BREAK = 1000, 600
+"""Slot decisions of a run, and of one that is broken off."""
 SHORT_PPO = PPOConfig(n_steps=8, minibatches=2, n_epochs=2)
 SHORT_DQN = DQNConfig(buffer_size=2000, batch_size=32, gradient_steps=2)
 
@@ -86,12 +88,12 @@ def test_an_agent_that_is_held_to_doing_nothing_does_less(tmp_path: Path) -> Non
 @pytest.mark.parametrize("algo", ["ppo", "dqn"])
 @pytest.mark.usefixtures("inline")
 def test_a_run_in_two_parts_is_the_run_in_one(algo: str, tmp_path: Path) -> None:
-    policy = train(_config(tmp_path / "whole", algo, steps=1000))
-    train(_config(tmp_path / "parts", algo, steps=600, checkpoint_seconds=0.0))
+    policy = train(_config(tmp_path / "whole", algo, steps=LONG))
+    train(_config(tmp_path / "parts", algo, steps=BREAK, checkpoint_seconds=0.0), report=False)
     parts = _only_run(tmp_path / "parts")
     before = _weights(parts)
     assert _state(parts)["counters"]["num_timesteps"] > 0
-    train(_config(tmp_path / "parts", algo, steps=1000, resume=str(parts)))
+    train(_config(tmp_path / "parts", algo, steps=LONG, resume=str(parts)), report=False)
     whole = _only_run(tmp_path / "whole")
     assert _equal(_weights(parts), _weights(whole))
     assert not _equal(before, _weights(whole))
@@ -99,7 +101,7 @@ def test_a_run_in_two_parts_is_the_run_in_one(algo: str, tmp_path: Path) -> None
     assert set(policy.card["held_out"]) >= {"policy", "rivals", "over"}
     assert policy.card["config"]["algo"] == algo
     # Whoever goes on with it again goes on to the budget that it has now.
-    assert json.loads((parts / "run.json").read_text())["config"]["steps"] == 1000
+    assert json.loads((parts / "run.json").read_text())["config"]["steps"] == LONG
     record = json.loads((whole / "run.json").read_text())
     assert record["config"]["seed"] == 42
     assert record["versions"]["torch"] in torch.__version__
@@ -151,12 +153,12 @@ def test_a_short_run_exports_what_it_learned(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("inline")
 def test_a_warm_start_comes_first_and_only_once(tmp_path: Path) -> None:
     grown = {"branches": 1, "branch_instances": 2, "fine_tuning": False}
-    train(_config(tmp_path / "whole", steps=1000, **grown))
-    train(_config(tmp_path / "parts", steps=600, checkpoint_seconds=0.0, **grown))
+    train(_config(tmp_path / "whole", steps=LONG, **grown), report=False)
+    train(_config(tmp_path / "parts", steps=BREAK, checkpoint_seconds=0.0, **grown), report=False)
     parts = _only_run(tmp_path / "parts")
     (kept,) = (parts / "branches").iterdir()
     kept.unlink()
-    train(_config(tmp_path / "parts", steps=1000, resume=str(parts)))
+    train(_config(tmp_path / "parts", steps=LONG, resume=str(parts)), report=False)
     # The checkpoint has the fitted actor: nothing is grown, and nothing fitted, a second time.
     assert not list((parts / "branches").iterdir())
     assert _equal(_weights(parts), _weights(_only_run(tmp_path / "whole")))
@@ -164,7 +166,7 @@ def test_a_warm_start_comes_first_and_only_once(tmp_path: Path) -> None:
 
 def test_the_number_of_workers_changes_nothing(tmp_path: Path) -> None:
     for workers in (1, 2):
-        train(_config(tmp_path / str(workers), steps=600, workers=workers))
+        train(_config(tmp_path / str(workers), steps=BREAK, workers=workers), report=False)
     one, two = (_weights(_only_run(tmp_path / str(workers))) for workers in (1, 2))
     assert _equal(one, two)
 
@@ -172,11 +174,12 @@ def test_the_number_of_workers_changes_nothing(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("inline")
 def test_noise_that_outlasts_a_decision_outlasts_a_break(tmp_path: Path) -> None:
     """Where no stack gives way to another, the last noise is part of the state."""
-    train(_config(tmp_path / "whole", steps=1000, renew_every=0))
-    train(_config(tmp_path / "parts", steps=600, renew_every=0, checkpoint_seconds=0.0))
+    once = {"renew_every": 0}
+    train(_config(tmp_path / "whole", steps=LONG, **once), report=False)
+    train(_config(tmp_path / "parts", steps=BREAK, checkpoint_seconds=0.0, **once), report=False)
     parts = _only_run(tmp_path / "parts")
     assert len(_state(parts)["algorithm"]["last_noise"])
-    train(_config(tmp_path / "parts", steps=1000, resume=str(parts)))
+    train(_config(tmp_path / "parts", steps=LONG, resume=str(parts)), report=False)
     assert _equal(_weights(parts), _weights(_only_run(tmp_path / "whole")))
 
 

@@ -3,8 +3,6 @@
 import pytest
 import torch
 
-from agents.config import TrainConfig
-from agents.curriculum import plan_stacks
 from agents.workers import Workers
 from lr_env.errors import WorkerError
 from lr_env.policy import FrozenPolicy
@@ -14,7 +12,7 @@ from tests.toys import ToyTask
 
 
 def test_a_worker_that_died_between_two_calls_is_one_sentence() -> None:
-    workers = Workers(plan_stacks(TrainConfig(stacks=1, slots=4)), 1)
+    workers = Workers((), 1)
     try:
         (process,) = workers._processes._processes
         process.kill()

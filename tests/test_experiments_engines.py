@@ -85,6 +85,7 @@ def refused(process: subprocess.Popen[str], alone: bool = False) -> str:
     return lines[-1].removeprefix("python -m experiments.evaluate: ")
 
 
+@pytest.mark.slow
 def test_a_cluster_that_is_not_there_is_one_sentence(tmp_path: Path) -> None:
     process = evaluate(tmp_path, "--engine", "ray", "--arms", "adam", RAY_ADDRESS="127.0.0.1:1")
     line = refused(process)
@@ -120,7 +121,8 @@ def test_a_cluster_that_runs_and_asks_for_its_token_is_joined(tmp_path: Path) ->
         head.wait(timeout=60)
 
 
-@pytest.mark.parametrize("engine", ["local", pytest.param("ray", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("engine", ["local", "ray"])
 @pytest.mark.timeout(600)
 def test_an_error_in_a_worker_is_its_own_sentence(engine: str, tmp_path: Path) -> None:
     make_policy().save(tmp_path / "policy")

@@ -37,6 +37,12 @@ def policy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture
+def unreported(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No report, which is seconds of pictures: other tests read it."""
+    monkeypatch.setattr("experiments.report.write_report", lambda *_: None)
+
+
 def start(*arguments: str | Path) -> subprocess.Popen[str]:
     # A session of its own: the test interrupts it as a terminal would, all processes at once.
     # Jobs in the background of a script inherit an ignored SIGINT; this one must not.
@@ -62,14 +68,14 @@ def timeless(records: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
 def test_interrupted_resumed_and_reproduced(
     tmp_path: Path, policy: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # Enough epochs that the second of six runs is still under way when the first is seen.
+    # Enough epochs that the last of six runs is still to come when the first is seen.
     config = EvaluateConfig(
-        task="wine", seeds=3, arms=("adam,agent",), policy=str(policy), epochs=60,
+        task="wine", seeds=3, arms=("adam,agent",), policy=str(policy), epochs=30,
         out=tmp_path / "first",
     )  # fmt: skip
     command = [
         "--task", "wine", "--seeds", "3", "--arms", "adam,agent", "--policy", policy,
-        "--epochs", "60", "--out", config.out,
+        "--epochs", "30", "--out", config.out,
     ]  # fmt: skip
     folder = config.out / "wine"
     first = start(*command, "--workers", "1")
@@ -102,6 +108,7 @@ def test_interrupted_resumed_and_reproduced(
     assert {"revision", "versions", "config"} <= set(run)
 
     monkeypatch.setattr("experiments.grid.run_all", run_here)
+    monkeypatch.setattr("experiments.report.write_report", lambda *_: None)
     evaluate(replace(config, out=tmp_path / "second"))
     ours, theirs = (
         timeless(stored(tmp_path / out / "wine/records")) for out in ("first", "second")
@@ -190,6 +197,7 @@ def run_here(specs: list[RunSpec], work: Work[RunSpec], save: Save[RunSpec], *re
         save(spec, guarded(work, spec))
 
 
+@pytest.mark.usefixtures("unreported")
 def test_only_damaged_records_run_again(
     tmp_path: Path, policy: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -212,6 +220,7 @@ def test_only_damaged_records_run_again(
     assert second["wine"]["differences"] == first["wine"]["differences"]
 
 
+@pytest.mark.usefixtures("unreported")
 def test_a_failing_run_names_itself_and_harms_nothing(
     tmp_path: Path, policy: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -103,6 +103,7 @@ def test_a_loss_that_is_not_finite_ends_the_run(
     assert record["test"]["loss"] is not None
 
 
+@pytest.mark.slow
 def test_the_command_line_from_end_to_end(
     tmp_path: Path, data_root: Path, encoder: Path, policy: str
 ) -> None:

@@ -1,6 +1,8 @@
 """The meta-test's runner on a tiny suite: complete, resumable, paired, and its reports."""
 
 import json
+import shutil
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,27 +30,53 @@ from tests.toys import make_policy
 RATES = (1e-4, 1e-3, 1e-2)
 TINY = [
     MetaTestEntry(
-        "waves", MetaTestSpec("waves", "mlp", 1, 8, 4, 3, 100, 64), "scratch", "adam", 20, 4, "-"
+        "waves", MetaTestSpec("waves", "mlp", 1, 8, 4, 3, 100, 64), "scratch", "adam", 10, 4, "-"
     ),
     MetaTestEntry(
         "noise", MetaTestSpec("shells", "mlp", 1, 8, 4, 3, 60, 64, label_noise=0.3),
-        "overfitting", "adamax", 20, 4, "-",
+        "overfitting", "adamax", 10, 4, "-",
     ),
 ]  # fmt: skip
 
 
-@pytest.fixture
-def at_once(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+def run_here(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Run jobs in this process; return the names of those run."""
     names: list[str] = []
 
-    def run_here(jobs: Any, work: Any, save: Any, *rest: Any) -> None:
+    def run_all(jobs: Any, work: Any, save: Any, *rest: Any) -> None:
         for job in jobs:
             names.append(job.name)
             save(job, guarded(work, job))
 
-    monkeypatch.setattr("experiments.grid.run_all", run_here)
+    monkeypatch.setattr("experiments.grid.run_all", run_all)
     return names
+
+
+@pytest.fixture
+def at_once(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    return run_here(monkeypatch)
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A run of the first of two policies on all of TINY, to be copied: its trainings take time."""
+
+    folder: Path
+    summary: Any
+    names: list[str]
+
+    def copy(self, folder: Path) -> None:
+        shutil.copytree(self.folder, folder, dirs_exist_ok=True)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Finished:
+    folder = tmp_path_factory.mktemp("finished")
+    with pytest.MonkeyPatch.context() as patch:
+        names = run_here(patch)
+        given = policies(folder)[0]
+        (summary,) = MetaTest(config(folder, given), TINY, RATES, family=1).run()
+    return Finished(folder, summary, names)
 
 
 def config(folder: Path, *policies: str) -> MetaTestConfig:
@@ -62,18 +90,17 @@ def policies(folder: Path) -> list[str]:
 
 
 def test_a_run_is_complete_and_the_next_one_runs_nothing(
-    tmp_path: Path, at_once: list[str]
+    tmp_path: Path, at_once: list[str], finished: Finished
 ) -> None:
-    given = policies(tmp_path)[0]
-    (first,) = MetaTest(config(tmp_path, given), TINY, RATES, family=1).run()
-    assert len(at_once) == len(set(at_once)) == 2 * 15 + 1
+    assert len(finished.names) == len(set(finished.names)) == 2 * 15 + 1
+    finished.copy(tmp_path)
+    first, given = finished.summary, str(tmp_path / "policy0")
     folder = tmp_path / "out" / first["policy"]
     assert json.loads((folder / "summary.json").read_text()) == json.loads(json.dumps(first))
     report = (folder / "report.md").read_text()
     assert all(bar["name"] in report for bar in first["bars"])
     assert [bar["passed"] is None for bar in first["bars"]].count(True) == 1  # no fine-tuning
     assert (folder / "final-losses.png").read_bytes().startswith(b"\x89PNG")
-    at_once.clear()
     (second,) = MetaTest(config(tmp_path, given), TINY, RATES, family=1).run()
     assert at_once == []
     assert second["entries"] == first["entries"]
@@ -81,15 +108,14 @@ def test_a_run_is_complete_and_the_next_one_runs_nothing(
 
 
 def test_broken_records_are_run_again_and_another_policy_shares_the_baselines(
-    tmp_path: Path, at_once: list[str]
+    tmp_path: Path, at_once: list[str], finished: Finished
 ) -> None:
-    one, other = policies(tmp_path)
-    (first,) = MetaTest(config(tmp_path, one), TINY, RATES, family=1).run()
+    finished.copy(tmp_path)
+    first, one, other = finished.summary, str(tmp_path / "policy0"), str(tmp_path / "policy1")
     records = tmp_path / "out" / first["policy"] / "records"
     (records / "waves" / "random.json").write_text("{")
     edited = tmp_path / "out" / "baselines" / "records" / "noise" / "cosine.json"
     edited.write_text(edited.read_text().replace("false", "true", 1))
-    at_once.clear()
     both = MetaTest(config(tmp_path, one, other), TINY, RATES, family=1).run()
     assert at_once.count("waves/random") == 2
     assert at_once.count("noise/cosine") == 1
@@ -101,10 +127,10 @@ def test_broken_records_are_run_again_and_another_policy_shares_the_baselines(
 
 
 def test_the_agents_record_changes_with_the_seeds_and_not_with_what_else_is_run(
-    tmp_path: Path, at_once: list[str]
+    tmp_path: Path, at_once: list[str], finished: Finished
 ) -> None:
-    given = policies(tmp_path)[0]
-    pair = MetaTest(config(tmp_path, given), TINY, RATES, family=1).run()
+    finished.copy(tmp_path)
+    pair, given = [finished.summary], str(tmp_path / "policy0")
     alone = MetaTest(config(tmp_path / "b", given), TINY[:1], RATES, family=1).run()
     for arm in ("agent", "fixed", "replay"):
         own = [summary[0]["entries"]["waves"]["arms"][arm]["iqm"] for summary in (pair, alone)]
@@ -116,8 +142,11 @@ def test_the_agents_record_changes_with_the_seeds_and_not_with_what_else_is_run(
     assert "waves/cosine-tuning" not in at_once
 
 
-def test_what_is_published_can_be_gone_on_from(tmp_path: Path, at_once: list[str]) -> None:
-    one, other = policies(tmp_path)
+def test_what_is_published_can_be_gone_on_from(
+    tmp_path: Path, at_once: list[str], finished: Finished
+) -> None:
+    finished.copy(tmp_path)
+    one, other = str(tmp_path / "policy0"), str(tmp_path / "policy1")
     first, second = MetaTest(config(tmp_path, one, other), TINY[:1], RATES, family=1).run()
     made, out = tmp_path / "out", tmp_path / "docs"
     publish(PublishConfig((made / first["policy"],), out))
@@ -134,9 +163,10 @@ def test_what_is_published_can_be_gone_on_from(tmp_path: Path, at_once: list[str
     assert [own["entries"] for own in again] == [first["entries"], second["entries"]]
 
 
-def test_what_cannot_be_published_is_one_sentence(tmp_path: Path, at_once: list[str]) -> None:
-    one, other = policies(tmp_path)
-    (first,) = MetaTest(config(tmp_path, one), TINY[:1], RATES, family=1).run()
+@pytest.mark.usefixtures("at_once")
+def test_what_cannot_be_published_is_one_sentence(tmp_path: Path, finished: Finished) -> None:
+    finished.copy(tmp_path)
+    first, other = finished.summary, str(tmp_path / "policy1")
     (second,) = MetaTest(config(tmp_path / "b", other), TINY[1:], RATES, family=1).run()
     folder = tmp_path / "out" / first["policy"]
     out = tmp_path / "docs"

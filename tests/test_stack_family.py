@@ -37,7 +37,7 @@ def _check(task: type[FamilyTask], spec: FamilySpec, optimizer: str) -> None:
     assert ended >= LANES  # autoreset was crossed
 
 
-@pytest.mark.parametrize("optimizer", ["adam", "rmsprop"])
+@pytest.mark.parametrize("optimizer", ["adam", pytest.param("rmsprop", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("spec", OTHERS, ids=lambda spec: spec.architecture)
 def test_lanes_equal_single_environments(spec: FamilySpec, optimizer: str) -> None:
     _check(FamilyTask, spec, optimizer)
@@ -47,6 +47,9 @@ def test_lanes_equal_single_environments_on_transformers_under_sgd() -> None:
     _check(FamilyTask, TRANSFORMER, "sgd")
 
 
-@pytest.mark.parametrize("optimizer", ["adam", "adamw", "rmsprop"])
+@pytest.mark.parametrize(
+    "optimizer",
+    ["adam", *(pytest.param(name, marks=pytest.mark.slow) for name in ("adamw", "rmsprop"))],
+)
 def test_what_keeps_transformers_apart_is_the_bias_without_a_gradient(optimizer: str) -> None:
     _check(WithoutMixingBias, TRANSFORMER, optimizer)

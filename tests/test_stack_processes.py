@@ -50,7 +50,7 @@ def test_two_processes_make_the_trainings_of_one() -> None:
         split.close()
 
 
-@pytest.mark.parametrize("mode", ["SameStep", "NextStep"])
+@pytest.mark.parametrize("mode", ["SameStep", pytest.param("NextStep", marks=pytest.mark.slow)])
 def test_a_process_without_a_part_in_a_reset_waits(mode: str) -> None:
     """BatchNorm refuses to run on no lanes: a process whose lanes all go on is not to try."""
     whole, split = (
