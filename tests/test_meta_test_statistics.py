@@ -156,12 +156,14 @@ def test_the_better_schedule_stands_beside_the_first_bar() -> None:
     made = records(record(0.5, 0.5, 0.5))
     assert summarise_entry(entry("one"), made)["better_reference"] == "cosine"
     made["linear"] = made["linear-tuning"] = record(1.0, 0.3, 0.9)
+    made["agent_validation"] = record(0.5, 0.9, 0.5)
     summary = summarise_entry(entry("one"), made)
     assert summary["better_reference"] == "linear"
     bar = judge({"one": summary}, {}, SHARED)[0]
     assert bar.passed
     assert "2 of 2 cells (100 %, at least 80 %), all of 1 of 1 entries" in bar.text
     assert "Against the better of tuned cosine and tuned linear: 0 of 2" in bar.text
+    assert "Shown a validation loss: 1 of 2 cells (50 %), all of 0 of 1 entries." in bar.text
 
 
 def test_the_same_training_rounded_otherwise_is_a_tie() -> None:

@@ -63,6 +63,9 @@ def _level(entries: Mapping[str, Any]) -> Bar:
         return bar
     passed = sum(cell["passed"] for _, cell in cells)
     beside = f". Against the better of tuned cosine and tuned linear: {passed} of {len(cells)}"
+    if all("agent_validation" in own["cells"] for own in entries.values()):
+        shown = _cells(entries, "agent_validation", HIGHEST_RATE)
+        beside += f". Shown a validation loss: {_counted(shown)}"
     if all("start" in own["cells"] for own in entries.values()):
         unmoved = _cells(entries, "start", HIGHEST_RATE)
         beside += f". Zero actions from the policy's own start: {_whole(unmoved)}"
@@ -81,12 +84,16 @@ def _share(name: str, cells: Sequence[tuple[str, Any]]) -> Bar:
         return Bar(name, None, "not run")
     passed = sum(cell["passed"] for _, cell in cells)
     where, worst = max(cells, key=lambda own: float(own[1]["excess"]))
-    text = (
-        f"{passed} of {len(cells)} cells ({100 * passed / len(cells):.0f} %, at least "
-        f"{100 * SHARE:.0f} %), {_whole(cells)}; "
-        f"worst {where} from {worst['rate']:g}: {_gap(worst)}"
-    )
+    counted = _counted(cells, f", at least {100 * SHARE:.0f} %")
+    text = f"{counted}; worst {where} from {worst['rate']:g}: {_gap(worst)}"
     return Bar(name, passed >= SHARE * len(cells), text, f"{passed} of {len(cells)} cells")
+
+
+def _counted(cells: Sequence[tuple[str, Any]], asked: str = "") -> str:
+    """Return how many cells pass, and in how many entries all do; `asked`: the share that is."""
+    passed = sum(cell["passed"] for _, cell in cells)
+    share = f"{100 * passed / len(cells):.0f} %{asked}"
+    return f"{passed} of {len(cells)} cells ({share}), {_whole(cells)}"
 
 
 def _gap(cell: Mapping[str, Any]) -> str:
