@@ -15,6 +15,7 @@ from experiments.engines import Engine, open_engine
 from experiments.grid import complete
 from experiments.plan import Plan, make_plan
 from experiments.recipes import run_recipe
+from experiments.report import print_table, write_report
 from experiments.runs import RunSpec
 from experiments.summary import summarise
 from experiments.tuning import choose_rates, trial_specs
@@ -35,9 +36,6 @@ def evaluate(config: EvaluateConfig) -> dict[str, dict[str, Any]]:
 
 def evaluate_task(plan: Plan, engine: Engine) -> dict[str, Any]:
     """Run what is missing of one task's grid, write its report and return its summary."""
-    # Its workers import this module, too: seconds of each, and they draw nothing.
-    from experiments.report import print_table, write_report
-
     console = Console()
     config = plan.config
     plan = replace(plan, device=engine.device)

@@ -40,7 +40,7 @@ def policy(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def unreported(monkeypatch: pytest.MonkeyPatch) -> None:
     """No report, which is seconds of pictures: other tests read it."""
-    monkeypatch.setattr("experiments.report.write_report", lambda *_: None)
+    monkeypatch.setattr("experiments.evaluate.write_report", lambda *_: None)
 
 
 def start(*arguments: str | Path) -> subprocess.Popen[str]:
@@ -108,7 +108,7 @@ def test_interrupted_resumed_and_reproduced(
     assert {"revision", "versions", "config"} <= set(run)
 
     monkeypatch.setattr("experiments.grid.run_all", run_here)
-    monkeypatch.setattr("experiments.report.write_report", lambda *_: None)
+    monkeypatch.setattr("experiments.evaluate.write_report", lambda *_: None)
     evaluate(replace(config, out=tmp_path / "second"))
     ours, theirs = (
         timeless(stored(tmp_path / out / "wine/records")) for out in ("first", "second")
