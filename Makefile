@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 
 # Taken literally ($ and quotes too) and handed to the commands through the environment, so that
 # the shell never parses what the user wrote.
-GIVEN := ALGO STEPS MINUTES SEED RESUME OUT NAME PRESET TASK SCALE SEEDS POLICY ARMS MODEL STEM HEAD_DROPOUT RECIPE ENGINE ENTRIES PYTHON HOLD
+GIVEN := ALGO STEPS MINUTES SEED RESUME OUT NAME PRESET TASK SCALE SEEDS FIRST_SEED POLICY ARMS MODEL STEM HEAD_DROPOUT RECIPE ENGINE ENTRIES PYTHON HOLD
 $(foreach name,$(GIVEN),$(eval override $(name) := $$(value $(name))))
 export $(GIVEN)
 
@@ -57,9 +57,10 @@ eval: $(STAMP) ## Compare the frozen agent with baselines [TASK= SCALE= SEEDS= P
 	  $(call option,--head-dropout,HEAD_DROPOUT) $(call option,--recipe,RECIPE) \
 	  $(call option,--engine,ENGINE)
 
-meta-test: $(STAMP) ## Evaluate policies outside their meta-training family, with controls [POLICY= ENTRIES= SEEDS= ENGINE=]
+meta-test: $(STAMP) ## Evaluate policies outside their meta-training family, with controls [POLICY= ENTRIES= ARMS= SEEDS= FIRST_SEED= OUT= ENGINE=]
 	@$(PY) -m experiments.meta_test $(call option,--policy,POLICY) \
-	  $(call option,--entries,ENTRIES) $(call option,--seeds,SEEDS) $(call option,--engine,ENGINE)
+	  $(call option,--entries,ENTRIES) $(call option,--arms,ARMS) $(call option,--seeds,SEEDS) \
+	  $(call option,--first-seed,FIRST_SEED) $(call option,--out,OUT) $(call option,--engine,ENGINE)
 
 test: $(STAMP) ## Run the tests (offline, on the CPU, minutes)
 	@$(PY) -m pytest -n auto --dist worksteal

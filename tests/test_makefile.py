@@ -83,10 +83,11 @@ def test_every_target_can_be_planned(target: str, checkout: Path) -> None:
         ),
         (["meta-test"], ["-m", "experiments.meta_test"]),
         (
-            ["meta-test", "POLICY=ppo-v1 runs/a", "ENTRIES=scenes,topics", "SEEDS=5",
-             "ENGINE=ray"],
+            ["meta-test", "POLICY=ppo-v1 runs/a", "ENTRIES=scenes,topics", "ARMS=agent",
+             "SEEDS=5", "FIRST_SEED=16", "OUT=runs/b", "ENGINE=ray"],
             ["-m", "experiments.meta_test", "--policy", "ppo-v1 runs/a",
-             "--entries", "scenes,topics", "--seeds", "5", "--engine", "ray"],
+             "--entries", "scenes,topics", "--arms", "agent", "--seeds", "5",
+             "--first-seed", "16", "--out", "runs/b", "--engine", "ray"],
         ),
         (
             ["eval", "TASK=imdb", "SCALE=paper", "MODEL=/some/where else", "STEM=cifar",

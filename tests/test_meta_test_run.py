@@ -163,6 +163,37 @@ def test_what_is_published_can_be_gone_on_from(
     assert [own["entries"] for own in again] == [first["entries"], second["entries"]]
 
 
+@pytest.mark.parametrize(
+    ("arms", "run"),
+    [
+        (("agent",), ["waves/agent"]),
+        (("start mean_scales",), ["waves/agent", "waves/start", "waves/mean_scales"]),
+    ],
+)
+def test_other_seeds_and_some_arms_are_other_trainings_and_a_whole_report(
+    arms: tuple[str, ...], run: list[str], tmp_path: Path, at_once: list[str], finished: Finished
+) -> None:
+    given = policies(tmp_path)[0]
+    own = MetaTestConfig(
+        policy=(given,), arms=arms, seeds=3, first_seed=1, out=tmp_path / "out", workers=1
+    )
+    (summary,) = MetaTest(own, TINY[:1], RATES, family=1).run()
+    baselines = [name for name in finished.names if name.startswith("waves/")][:7]
+    assert at_once == [*baselines, *run]
+    before, after = finished.folder / "out", tmp_path / "out"
+    record = f"{summary['policy']}/records/waves/agent.json"
+    losses = [json.loads((out / record).read_text()) for out in (before, after)]
+    first, shifted = (np.array(loss["record"]["log_loss"]) for loss in losses)
+    # Of the four seeds that there are, three each: the second of one is the first of the other.
+    assert shifted[:, :2] == pytest.approx(first[:, 1:], rel=1e-5)
+    assert not np.allclose(shifted[:, 2], first[:, 0], rtol=1e-3)
+    bars = {bar["name"][0]: bar["passed"] for bar in summary["bars"]}
+    assert bars["1"] is not None
+    assert bars["4"] is None
+    report = (after / summary["policy"] / "report.md").read_text()
+    assert "3 paired seeds, numbers 1 and on" in report
+
+
 @pytest.mark.usefixtures("at_once")
 def test_what_cannot_be_published_is_one_sentence(tmp_path: Path, finished: Finished) -> None:
     finished.copy(tmp_path)
@@ -198,14 +229,14 @@ def test_what_cannot_be_published_is_one_sentence(tmp_path: Path, finished: Fini
 def test_a_start_that_depends_on_the_base_rate_is_run_from_several(
     envelope: Envelope, count: int
 ) -> None:
-    cells = policy_cells(TINY[0], 3, RATES, "ppo-v1", envelope)
+    cells = policy_cells(TINY[0], range(3), RATES, "ppo-v1", envelope)
     (start,) = (cell for cell in cells if cell.arm == "start")
     assert len(start.rates) == count
 
 
 def test_a_cell_reports_how_far_it_is() -> None:
     shares: list[float] = []
-    run_job(Cell(TINY[0], "agent", 3, (1e-3,), policy="ppo-v1"), shares.append)
+    run_job(Cell(TINY[0], "agent", range(3), (1e-3,), policy="ppo-v1"), shares.append)
     assert shares == sorted(shares)
     assert shares[0] == 0.0
     assert 0.5 < shares[-1] < 1.0
@@ -213,12 +244,12 @@ def test_a_cell_reports_how_far_it_is() -> None:
 
 def test_a_policy_that_was_replaced_meanwhile_is_not_run() -> None:
     with pytest.raises(PolicyError, match="replaced while it was evaluated"):
-        run_job(Cell(TINY[0], "agent", 3, (1e-3,), policy="ppo-v1", policy_digest="0" * 64))
+        run_job(Cell(TINY[0], "agent", range(3), (1e-3,), policy="ppo-v1", policy_digest="0" * 64))
 
 
 def test_mean_scales_come_from_the_other_seeds() -> None:
     results = [
-        run_job(Cell(TINY[0], "mean_scales", 3, (1e-3,), policy="ppo-v1", given=given))
+        run_job(Cell(TINY[0], "mean_scales", range(3), (1e-3,), policy="ppo-v1", given=given))
         for given in (
             [[[-8.0] * 2, [-9.0] * 2, [-10.0] * 2]],
             [[[-4.0] * 2, [-9.0] * 2, [-10.0] * 2]],
@@ -231,7 +262,7 @@ def test_mean_scales_come_from_the_other_seeds() -> None:
 
 def test_jobs_in_processes_of_their_own_find_the_same() -> None:
     found: dict[str, float] = {}
-    cells = [Cell(TINY[0], arm, 3, RATES[:1]) for arm in ("fixed", "cosine")]
+    cells = [Cell(TINY[0], arm, range(3), RATES[:1]) for arm in ("fixed", "cosine")]
 
     def save(job: Cell, record: dict[str, Any]) -> None:
         found[job.name] = record["log_loss"][0][0]
@@ -246,6 +277,8 @@ def test_jobs_in_processes_of_their_own_find_the_same() -> None:
     ("flags", "message"),
     [
         (["--seeds", "2"], "at least 3"),
+        (["--first-seed", "-1"], "at least 0"),
+        (["--arms", "replays"], "did you mean 'replay'"),
         (["--entries", "topcis"], "did you mean 'topics'"),
         (["--policy", "ppo-v11"], "did you mean"),
         (["--workers", "0"], "above zero"),
@@ -262,7 +295,8 @@ def test_mistakes_are_one_sentence_and_status_2(
 
 
 def test_names_may_be_separated_by_commas_and_count_once() -> None:
-    own = MetaTestConfig(policy=("a,b", "a"), entries=("scenes topics",))
+    own = MetaTestConfig(policy=("a,b", "a"), entries=("scenes topics",), arms=("start,start",))
+    assert own.arm_names == ("agent", "start")
     assert own.policies == ("a", "b")
     assert own.entry_names == ("scenes", "topics")
     with pytest.raises(InvalidArgumentError, match="policy"):

@@ -87,10 +87,11 @@ def test_the_parts_share_no_spec_no_seed_and_no_pretrained_network() -> None:
 
 def test_tuning_is_on_other_seeds_and_seeds_of_fewer_are_a_part_of_those_of_more() -> None:
     entry = PART_B[0]
-    report, tuning = entry.seeds(10), entry.seeds(5, "tuning")
+    report, tuning = entry.seeds(range(10)), entry.seeds(range(5), "tuning")
     assert len({*report, *tuning}) == 15
-    assert entry.seeds(3) == report[:3]
-    assert PART_B[1].seeds(10) != report
+    assert entry.seeds(range(3)) == report[:3]
+    assert entry.seeds(range(3, 10)) == report[3:]
+    assert PART_B[1].seeds(range(10)) != report
 
 
 @pytest.mark.parametrize("entry", FROM_SCRATCH, ids=lambda entry: f"{entry.name}-{entry.spec.data}")

@@ -32,6 +32,8 @@ ON_BASE = ("random", "layer_by_layer", "one_action", "shuffled", "mean_scales")
 """Of `layer_by_layer` and `one_action`, a policy has the one that it is not itself."""
 DEPENDENT = ("mean_scales", "replay")
 """Controls that need what another job found out."""
+OF_A_POLICY = ("agent", "agent_validation", *FREE, *ON_BASE)
+"""All arms but the baselines; the agent itself is always run."""
 FREE_RATE = 1e-3
 """Base rate of arms whose rates do not depend on it, as of the two in `FREE` under envelopes that
 reach the same start from every base rate."""
@@ -45,7 +47,7 @@ class Cell:
 
     Attributes:
         entry, arm: what.
-        seeds: number of paired seeds.
+        seeds: which of the paired seeds.
         rates: base rates.
         use: whether the seeds are those that are reported or those of tuning.
         policy: name or folder, for arms that need one.
@@ -55,7 +57,7 @@ class Cell:
 
     entry: MetaTestEntry
     arm: str
-    seeds: int
+    seeds: range
     rates: tuple[float, ...]
     use: Use = "report"
     policy: str | None = None
@@ -80,7 +82,7 @@ class Cell:
         numbers = parameters_of(spec) * spec.batch_size * places.get(spec.network, 1)
         step = 5e-5 + 3e-10 * numbers
         deciding = 1.0 if self.arm in (*BASELINES, *LR_STAR, "mean_scales") else 1.3
-        return len(self.rates) * self.seeds * self.entry.total_steps * step * deciding
+        return len(self.rates) * len(self.seeds) * self.entry.total_steps * step * deciding
 
     def describe(self) -> dict[str, Any]:
         """Return all that decides its result, but for policy and versions."""
@@ -140,9 +142,9 @@ def fingerprint(job: MetaTestJob, policy: FrozenPolicy | None) -> str:
     )
 
 
-def baseline_cells(entry: MetaTestEntry, seeds: int, rates: tuple[float, ...]) -> list[Cell]:
+def baseline_cells(entry: MetaTestEntry, seeds: range, rates: tuple[float, ...]) -> list[Cell]:
     """Return the cells that need no policy."""
-    tuning = [Cell(entry, arm, TUNING_SEEDS, rates, "tuning") for arm in TUNED]
+    tuning = [Cell(entry, arm, range(TUNING_SEEDS), rates, "tuning") for arm in TUNED]
     whole = [Cell(entry, arm, seeds, rates) for arm in BASELINES]
     stars = [
         Cell(entry, arm, seeds, (lr_star(_kind(entry) if apart else "all", entry.optimizer).lr,))
@@ -152,7 +154,7 @@ def baseline_cells(entry: MetaTestEntry, seeds: int, rates: tuple[float, ...]) -
 
 
 def policy_cells(
-    entry: MetaTestEntry, seeds: int, rates: tuple[float, ...], policy: str, envelope: Envelope
+    entry: MetaTestEntry, seeds: range, rates: tuple[float, ...], policy: str, envelope: Envelope
 ) -> list[Cell]:
     """Return the cells that need the policy, whose envelope is given, and nothing else."""
     left_out = (*DEPENDENT, "one_action" if envelope.shared else "layer_by_layer")
@@ -171,7 +173,7 @@ def policy_cells(
 
 
 def dependent_cells(
-    entry: MetaTestEntry, seeds: int, rates: tuple[float, ...], policy: str, envelope: Envelope,
+    entry: MetaTestEntry, seeds: range, rates: tuple[float, ...], policy: str, envelope: Envelope,
     agent: Mapping[str, Any], schedule: Mapping[str, Any],
 ) -> list[Cell]:  # fmt: skip
     """Return the controls made of the agent's record and of its average schedule."""

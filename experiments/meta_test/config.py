@@ -8,7 +8,8 @@ from typing import Any
 
 from experiments.defaults import FEWEST_SEEDS
 from experiments.engines import EngineName
-from lr_env.errors import InvalidArgumentError
+from experiments.meta_test.cells import OF_A_POLICY
+from lr_env.errors import InvalidArgumentError, UnknownNameError
 from lr_env.meta_test import part_b
 from lr_env.meta_test.suite import SEEDS
 from lr_env.policy import DEFAULT_POLICY
@@ -22,8 +23,12 @@ class MetaTestConfig:
     """Shipped policies by name, or paths of policy folders, separated by spaces or commas."""
     entries: tuple[str, ...] = ()
     """Entries of the suite; all if not given."""
+    arms: tuple[str, ...] = ()
+    """Arms of the policies, beside the agent itself and the baselines; all if not given."""
     seeds: int = SEEDS
     """Paired seeds of every cell."""
+    first_seed: int = 0
+    """The first of them: trainings that no other run has looked at begin behind its last."""
     out: Path = Path("runs/meta-test")
     """Folder that records and reports are kept in."""
     workers: int | None = None
@@ -36,11 +41,16 @@ class MetaTestConfig:
             raise InvalidArgumentError(
                 f"seeds must be at least {FEWEST_SEEDS}, not {self.seeds}: fewer give no interval."
             )
+        if self.first_seed < 0:
+            raise InvalidArgumentError(f"first_seed must be at least 0, not {self.first_seed}.")
         if self.workers is not None and self.workers < 1:
             raise InvalidArgumentError(f"workers must be above zero, not {self.workers}.")
         if not self.policies:
             raise InvalidArgumentError("Name at least one policy.")
         part_b(self.entry_names)
+        for name in self.arm_names:
+            if name not in OF_A_POLICY:
+                raise UnknownNameError("arm of a policy", name, OF_A_POLICY)
 
     @property
     def policies(self) -> tuple[str, ...]:
@@ -51,6 +61,16 @@ class MetaTestConfig:
     def entry_names(self) -> tuple[str, ...]:
         """The entries' names, each once."""
         return _words(self.entries)
+
+    @property
+    def arm_names(self) -> tuple[str, ...]:
+        """The arms of a policy that are run, each once."""
+        return tuple(dict.fromkeys(("agent", *_words(self.arms)))) if self.arms else OF_A_POLICY
+
+    @property
+    def turns(self) -> range:
+        """Which of the suite's paired seeds are run."""
+        return range(self.first_seed, self.first_seed + self.seeds)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values."""

@@ -43,7 +43,9 @@ def _draw(panel: Axes, name: str, entry: dict[str, Any]) -> None:
     everywhere = entry["arms"]["agent"]["rates"]
     drawn: list[float] = []
     for arm, (colour, dashes, label) in SHOWN.items():
-        own = entry["arms"][arm]
+        own = entry["arms"].get(arm)
+        if own is None:
+            continue
         rates, means, bands = own["rates"], own["iqm"], own["quartiles"]
         if len(rates) == 1:
             rates, means, bands = everywhere, means * len(everywhere), bands * len(everywhere)

@@ -59,12 +59,13 @@ def _from_middle(entry: dict[str, Any] | None) -> str:
 
 
 def _head(summary: dict[str, Any]) -> list[str]:
-    amended = summary["amended"]
+    amended, first = summary["amended"], summary["first_seed"]
+    seeds = f"{summary['seeds']} paired seeds" + (f", numbers {first} and on" if first else "")
     return [
         f"# Meta-test of {summary['policy']}",
         "",
         *([f"*{amended}*", ""] if amended else []),
-        f"{summary['date']}, suite version {summary['suite']}, {summary['seeds']} paired seeds, "
+        f"{summary['date']}, suite version {summary['suite']}, {seeds}, "
         f"{len(summary['entries'])} entries of part B; docs/meta-test.md says what all this means.",
         "",
     ]
@@ -88,7 +89,7 @@ def _losses(summary: dict[str, Any]) -> list[str]:
         "|---|---|" + "---|" * (len(rates) + 1),
     ]
     for name, entry in summary["entries"].items():
-        for arm in ARMS:
+        for arm in (arm for arm in ARMS if arm in entry["arms"]):
             own = entry["arms"][arm]
             cells = [_loss(own, rate) for rate in rates]
             tuned = entry["tuned"].get(arm)

@@ -68,14 +68,16 @@ class MetaTest:
 
     def run(self) -> list[dict[str, Any]]:
         """Run what is missing, write the reports and return the summaries."""
-        seeds, rates = self._config.seeds, self._rates
+        seeds, rates, arms = self._config.turns, self._rates, self._config.arm_names
         first: list[MetaTestJob] = []
         for entry in self._entries:
             first += baseline_cells(entry, seeds, rates)
             for given, policy in self._policies.items():
-                first += policy_cells(entry, seeds, rates, given, policy.envelope)
-        for given in self._policies:
-            first += family_trials(given, self._family)
+                own = policy_cells(entry, seeds, rates, given, policy.envelope)
+                first += [cell for cell in own if cell.arm in arms]
+        if "replay" in arms:
+            for given in self._policies:
+                first += family_trials(given, self._family)
         # Stacks train on the CPU, whatever else there is.
         with open_engine(self._config.engine, self._config.workers, device="cpu") as engine:
             self._complete("trainings", first, engine)
@@ -88,8 +90,9 @@ class MetaTest:
 
     def _dependent(self) -> list[MetaTestJob]:
         jobs: list[MetaTestJob] = []
+        arms = self._config.arm_names
         for given in self._policies:
-            trials = family_trials(given, self._family)
+            trials = family_trials(given, self._family) if "replay" in arms else []
             for entry in self._entries:
                 sums = [
                     self._records[given, trial.name]["schedule"]
@@ -97,10 +100,11 @@ class MetaTest:
                     if same_kind(trial.spec.optimizer, entry.optimizer)
                 ]
                 agent = self._records[given, f"{entry.name}/agent"]
-                jobs += dependent_cells(
-                    entry, self._config.seeds, self._rates, given,
+                cells = dependent_cells(
+                    entry, self._config.turns, self._rates, given,
                     self._policies[given].envelope, agent, averaged(sums),
                 )  # fmt: skip
+                jobs += [cell for cell in cells if cell.arm in arms]
         return jobs
 
     def _complete(self, what: str, jobs: Sequence[MetaTestJob], engine: Engine) -> None:
@@ -136,6 +140,7 @@ class MetaTest:
             "weights_sha256": self._policies[given].card["weights_sha256"],
             "suite": SUITE_VERSION,
             "seeds": self._config.seeds,
+            "first_seed": self._config.first_seed,
             "rates": list(self._rates),
             "bars": [
                 bar.to_dict()

@@ -70,14 +70,14 @@ class MetaTestEntry:
             validation_samples=VALIDATION_SAMPLES,
         )
 
-    def seeds(self, count: int, use: Literal["report", "tuning"] = "report") -> list[int]:
-        """Return the first `count` paired seeds of one use; those of the other are others.
+    def seeds(self, turns: range, use: Literal["report", "tuning"] = "report") -> list[int]:
+        """Return the paired seeds `turns` of one use; those of the other use are others.
 
-        Raises InvalidArgumentError for a count below 1.
+        Raises InvalidArgumentError where there is none, or one below 0.
         """
-        if count < 1:
-            raise InvalidArgumentError(f"There is at least 1 seed, not {count}.")
-        return [derive_seed(turn, "meta-test", self.name, use) % 2**31 for turn in range(count)]
+        if not turns or min(turns) < 0:
+            raise InvalidArgumentError(f"There is no such range of seeds: {turns}.")
+        return [derive_seed(turn, "meta-test", self.name, use) % 2**31 for turn in turns]
 
 
 def part_a(shown: bool = False) -> list[Entry]:
