@@ -83,10 +83,11 @@ def policy(tmp_path: Path) -> FrozenPolicy:
 
 @pytest.fixture
 def inline(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Meta-training's workers in the test's own process: there are tests of real ones."""
+    """Worker processes in the test's own: there are tests of real ones."""
     from tests.inline import InlineProcesses
 
-    monkeypatch.setattr("agents.workers.Processes", InlineProcesses)
+    for module in ("agents.workers", "lr_env.stack.processes"):
+        monkeypatch.setattr(f"{module}.Processes", InlineProcesses)
 
 
 @pytest.fixture

@@ -69,6 +69,7 @@ def _quick_scores(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(monitor, "rate_trajectories", lambda policy: Figure())
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("inline")
 def test_an_agent_that_is_held_to_doing_nothing_does_less(tmp_path: Path) -> None:
     rows = 4.0 * torch.rand(64, len(FEATURES), generator=torch_generator(0, "rows")) - 2.0
@@ -164,13 +165,17 @@ def test_a_warm_start_comes_first_and_only_once(tmp_path: Path) -> None:
     assert _equal(_weights(parts), _weights(_only_run(tmp_path / "whole")))
 
 
-def test_the_number_of_workers_changes_nothing(tmp_path: Path) -> None:
-    for workers in (1, 2):
-        train(_config(tmp_path / str(workers), steps=BREAK, workers=workers), report=False)
+def test_the_number_of_workers_changes_nothing(
+    tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    train(_config(tmp_path / "2", steps=BREAK, workers=2), report=False)
+    request.getfixturevalue("inline")
+    train(_config(tmp_path / "1", steps=BREAK, workers=1), report=False)
     one, two = (_weights(_only_run(tmp_path / str(workers))) for workers in (1, 2))
     assert _equal(one, two)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("inline")
 def test_noise_that_outlasts_a_decision_outlasts_a_break(tmp_path: Path) -> None:
     """Where no stack gives way to another, the last noise is part of the state."""
@@ -278,16 +283,17 @@ def test_the_record_is_there_before_any_training(
         train(_config(tmp_path))
 
 
+@pytest.mark.usefixtures("inline")
 def test_going_on_with_a_finished_run_keeps_a_better_last_policy(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     scores = iter([1.0, 2.0, 1.5, 1.5, 1.5, 1.5])
     monkeypatch.setattr(held_out.HeldOut, "mean", lambda self, policy: next(scores))
-    train(_config(tmp_path, steps=200, checkpoint_seconds=0.0))
+    train(_config(tmp_path, steps=200, checkpoint_seconds=0.0), report=False)
     run = _only_run(tmp_path)
     last = _weights(run, "best")
     assert _equal(last, _weights(run, "final"))
-    train(_config(tmp_path, steps=400, resume=str(run)))
+    train(_config(tmp_path, steps=400, resume=str(run)), report=False)
     assert _equal(last, _weights(run, "best"))
 
 

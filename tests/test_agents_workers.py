@@ -23,6 +23,7 @@ def test_a_worker_that_died_between_two_calls_is_one_sentence() -> None:
         workers.close()
 
 
+@pytest.mark.usefixtures("inline")
 def test_kinds_scored_at_once_are_what_each_is_scored_alone() -> None:
     policy = FrozenPolicy.load("ppo-v1")
     settings = StackSettings(base_lr=(1e-4, 1e-2), total_steps=20)

@@ -61,6 +61,7 @@ def timeless(record: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in record.items() if name not in TIMES}
 
 
+@pytest.mark.slow
 def test_ray_s_records_are_those_of_this_process(tmp_path: Path) -> None:
     ended(
         evaluate(

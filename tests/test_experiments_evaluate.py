@@ -70,15 +70,15 @@ def test_interrupted_resumed_and_reproduced(
 ) -> None:
     # Enough epochs that the last of six runs is still to come when the first is seen.
     config = EvaluateConfig(
-        task="wine", seeds=3, arms=("adam,agent",), policy=str(policy), epochs=30,
+        task="wine", seeds=3, arms=("adam,agent",), policy=str(policy), epochs=15,
         out=tmp_path / "first",
     )  # fmt: skip
     command = [
         "--task", "wine", "--seeds", "3", "--arms", "adam,agent", "--policy", policy,
-        "--epochs", "30", "--out", config.out,
+        "--epochs", "15", "--workers", "1", "--out", config.out,
     ]  # fmt: skip
     folder = config.out / "wine"
-    first = start(*command, "--workers", "1")
+    first = start(*command)
     deadline = time.monotonic() + 150
     while not list(folder.glob("records/*.json")) and time.monotonic() < deadline:
         time.sleep(0.02)
@@ -92,7 +92,7 @@ def test_interrupted_resumed_and_reproduced(
     assert 0 < len(finished) < 6
     assert not (folder / "report.html").exists()
 
-    second = start(*command, "--workers", "2")
+    second = start(*command)
     output, errors = second.communicate(timeout=120)
     assert second.returncode == 0, errors
     assert f"wine, scale quick: 6 runs, {len(finished)} of them done before." in output

@@ -27,21 +27,27 @@ def run_here(specs: list[RunSpec], work: Work[RunSpec], save: Save[RunSpec], *re
         save(spec, guarded(work, spec))
 
 
+@pytest.mark.parametrize(
+    ("task", "names"),
+    [("titanic", ("titanic",)), pytest.param("all", TARGETS, marks=pytest.mark.slow)],
+)
 @pytest.mark.usefixtures("own_data_cache")
-def test_every_target_at_scale_smoke(
-    tmp_path: Path, data_root: Path, encoder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_targets_at_scale_smoke(
+    task: str, names: tuple[str, ...], tmp_path: Path, data_root: Path, encoder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
     monkeypatch.setattr("experiments.grid.run_all", run_here)
     monkeypatch.setenv("LR_ENV_DATA", str(data_root))
     make_policy().save(tmp_path / "policy")
     config = EvaluateConfig(
-        task="all", scale="smoke", model=str(encoder), arms=("adam agent",), seeds=3,
+        task=task, scale="smoke", model=str(encoder) if task == "all" else None,
+        arms=("adam agent",), seeds=3,
         policy=str(tmp_path / "policy"), out=tmp_path / "eval",
     )  # fmt: skip
     summaries = evaluate(config)
-    assert tuple(summaries) == TARGETS
+    assert tuple(summaries) == names
     folders = {folder.name.split("-smoke")[0]: folder for folder in (tmp_path / "eval").iterdir()}
-    assert set(folders) == set(TARGETS)
+    assert set(folders) == set(names)
     for task, folder in folders.items():
         assert set(summaries[task]["metrics"]) == METRICS[task]
         report = (folder / "report.md").read_text()

@@ -22,6 +22,7 @@ from lr_env.tasks.family import FamilyTask, held_out_specs
 from tests.toys import HalfPretrainedTask, ToyTask
 
 LANES = 3
+DEEP = ("residual_cnn", "transformer")
 TASKS: dict[str, TaskFactory] = {
     "batchnorm": partial(ToyTask, architecture="batchnorm"),
     "dropout": partial(ToyTask, architecture="dropout"),
@@ -29,7 +30,7 @@ TASKS: dict[str, TaskFactory] = {
     **{
         spec.architecture: partial(FamilyTask, replace(spec, depth=1, train_size=100))
         for spec in held_out_specs()
-        if spec.architecture in ("residual_cnn", "transformer")
+        if spec.architecture in DEEP
     },
 }
 
@@ -79,7 +80,14 @@ def _build(task: TaskFactory, **arguments: Any) -> Stack:
 
 
 @pytest.mark.usefixtures("no_numbers")
-@pytest.mark.parametrize("task", TASKS.values(), ids=TASKS)
+@pytest.mark.parametrize(
+    "task",
+    [
+        # Networks of many layers take seconds, and no other way through a decision.
+        pytest.param(task, id=name, marks=pytest.mark.slow if name in DEEP else ())
+        for name, task in TASKS.items()
+    ],
+)
 def test_a_decision_crosses_to_the_device_equally_often_however_many_updates_it_makes(
     task: TaskFactory,
 ) -> None:

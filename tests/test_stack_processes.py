@@ -50,7 +50,8 @@ def test_two_processes_make_the_trainings_of_one() -> None:
         split.close()
 
 
-@pytest.mark.parametrize("mode", ["SameStep", pytest.param("NextStep", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("mode", ["SameStep", "NextStep"])
+@pytest.mark.usefixtures("inline")
 def test_a_process_without_a_part_in_a_reset_waits(mode: str) -> None:
     """BatchNorm refuses to run on no lanes: a process whose lanes all go on is not to try."""
     whole, split = (
@@ -81,15 +82,16 @@ def test_a_process_without_a_part_in_a_reset_waits(mode: str) -> None:
 
 
 def test_a_dead_process_is_one_sentence() -> None:
-    envs = LayerwiseLRVectorEnv(2, _task, workers=2, **ARGUMENTS)
-    envs.reset(seed=0)
-    assert isinstance(envs._stack, SplitStack)
-    process = envs._stack._processes._processes[1]
-    process.kill()
-    process.join()
-    with pytest.raises(WorkerError, match="use fewer trainings"):
-        envs.step(np.zeros(envs.action_space.shape, np.float32))
-    envs.close()
+    stack = SplitStack(ToyTask, 1, StackSettings(), 1)
+    try:
+        stack.begin(torch.ones(1, dtype=torch.bool), [0])
+        (process,) = stack._processes._processes
+        process.kill()
+        process.join()
+        with pytest.raises(WorkerError, match="use fewer trainings"):
+            stack.begin(torch.ones(1, dtype=torch.bool), [0])
+    finally:
+        stack.close()
 
 
 def test_errors_of_the_trainings_and_of_the_caller_are_told_as_they_are() -> None:
@@ -98,12 +100,13 @@ def test_errors_of_the_trainings_and_of_the_caller_are_told_as_they_are() -> Non
     before = set(multiprocessing.active_children())
     settings = StackSettings(optimizer_arguments={"amsgrad": True})
     with pytest.raises(InvalidArgumentError, match="amsgrad") as caught:
-        SplitStack(ToyTask, 2, settings, 2)
+        SplitStack(ToyTask, 2, settings, 1)
     assert set(multiprocessing.active_children()) <= before, caught
     with pytest.raises(InvalidArgumentError, match="without lambdas"):
         SplitStack(lambda seed: ToyTask(seed), 2, StackSettings(), 2)
 
 
+@pytest.mark.usefixtures("inline")
 def test_every_lane_has_its_own_base_rate_in_every_process() -> None:
     settings = StackSettings(lane_rates=(1e-4, 1e-3, 1e-2))
     stack = SplitStack(ToyTask, 3, settings, 2)

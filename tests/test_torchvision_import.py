@@ -26,7 +26,13 @@ from transformers import BertForSequenceClassification
 """
 
 
-@pytest.mark.parametrize("before", ["", FITTING_BUILD], ids=["as installed", "operators defined"])
+@pytest.mark.parametrize(
+    "before",
+    [
+        pytest.param("", id="as installed"),
+        pytest.param(FITTING_BUILD, id="operators defined", marks=pytest.mark.slow),
+    ],
+)
 def test_everything_that_needs_torchvision_imports(before: str) -> None:
     done = subprocess.run(
         [sys.executable, "-c", before + IMPORTS],
