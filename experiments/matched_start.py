@@ -1,8 +1,8 @@
 """`python -m experiments.matched_start`: how far a matched start is from the best one.
 
 Trainings of the meta-training family, under the start's own linear schedule and no actions, are
-begun some octaves below and above it, over lengths, batch sizes, passes over the data and noise of
-its labels. Finished cells are kept.
+begun some octaves below and above it, all layers alike or some kinds of them, over lengths, batch
+sizes, passes over the data and noise of its labels. Finished cells are kept.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from lr_env.action import Envelope
 from lr_env.arguments import check_count
 from lr_env.command_line import run_command
 from lr_env.errors import UnknownNameError
+from lr_env.layers import Layer, LayerKind
 from lr_env.meta_test.trial import run_trial
 from lr_env.provenance import describe_run, package_versions
 from lr_env.randomness import derive_seed
@@ -49,6 +50,14 @@ it is worth something, halving a thousandth next to nothing."""
 SAMPLES = (200, 8000)
 OFFSETS = tuple(float(octaves) for octaves in range(-4, 5))
 HERE = OFFSETS.index(0.0)
+TILTS = {
+    "first +1": (1.0, 0.0, 0.0),
+    "last -1": (0.0, -1.0, 0.0),
+    "norm -1": (0.0, 0.0, -1.0),
+    "all three": (1.0, -1.0, -1.0),
+    "half of it": (0.5, -0.5, -0.5),
+}
+"""Octaves of the first layer, of the last one and of normalisation layers."""
 ENVELOPE = Envelope(
     z_max=20.0, max_step=max(OFFSETS), z_init="matched", ceiling=None, schedule="linear"
 )
@@ -97,7 +106,7 @@ class Job:
     @property
     def cost(self) -> float:
         """A rough guess."""
-        return self.steps * self.spec.step_cost(self.seeds * len(OFFSETS))
+        return self.steps * self.spec.step_cost(self.seeds * (len(OFFSETS) + len(TILTS)))
 
     @property
     def many_passes(self) -> bool:
@@ -124,30 +133,53 @@ def jobs(config: MatchedStartConfig) -> list[Job]:
 
 
 def measure(job: Job, report: Report) -> Record:
-    """Return the mean final log loss, above `FLOOR`, of the cell from each of `OFFSETS`."""
+    """Return the mean final log loss, above `FLOOR`, from each of `OFFSETS` and `TILTS`."""
     settings = StackSettings(
         optimizer=job.spec.optimizer, total_steps=job.steps,
         steps_per_action=max(5, job.steps // 10), envelope=ENVELOPE,
     )  # fmt: skip
     seeds = [derive_seed(turn, "matched start") % 2**31 for turn in range(job.seeds)]
-    offsets = torch.tensor(OFFSETS).repeat_interleave(len(seeds)).unsqueeze(1)
 
     def move_once(stack: Stack) -> Tensor:
-        share = offsets / ENVELOPE.max_step if int(stack.steps.max()) == 0 else 0.0 * offsets
-        return share.expand(-1, len(stack.layers))
+        if int(stack.steps.max()) > 0:
+            return torch.zeros(stack.num, len(stack.layers))
+        return moves(stack.layers).repeat_interleave(len(seeds), dim=0) / ENVELOPE.max_step
 
-    rates = (1e-3,) * len(OFFSETS)
+    rates = (1e-3,) * (len(OFFSETS) + len(TILTS))
     trial = run_trial(partial(FamilyTask, job.spec), settings, rates, seeds, move_once)
     level = FLOOR * trial.initial_loss
     found = log_losses(trial.loss + level, trial.initial_loss + level)
     return {"log_loss": found.mean(1).tolist()}
 
 
+def moves(layers: Sequence[Layer]) -> Tensor:
+    """Return how far from the start every layer begins, in octaves `[OFFSETS + TILTS, L]`."""
+    rows = [[offset] * len(layers) for offset in OFFSETS]
+    for first, last, norm in TILTS.values():
+        row = [norm if layer.kind is LayerKind.NORMALISATION else 0.0 for layer in layers]
+        row[0] += first
+        row[-1] += last
+        rows.append(row)
+    return torch.tensor(rows)
+
+
+def _gaps(losses: Sequence[float]) -> dict[str, float]:
+    """Return a cell's log losses by name, less the one at the start."""
+    names = [*(f"{offset:+.0f}" for offset in OFFSETS), *TILTS]
+    return {name: loss - losses[HERE] for name, loss in zip(names, losses, strict=True)}
+
+
+def over_cells(log_loss: Mapping[Job, Sequence[float]]) -> pd.DataFrame:
+    """Return mean and standard error over cells, and the share of cells that gain."""
+    gaps = pd.DataFrame([_gaps(losses) for losses in log_loss.values()])
+    return pd.DataFrame({"mean": gaps.mean(), "error": gaps.sem(), "gain in": (gaps < 0).mean()})
+
+
 def table(log_loss: Mapping[Job, Sequence[float]]) -> pd.DataFrame:
     """Return by kind of network, length and data: the mean log loss at each offset, less that here.
 
-    `best` is the mean of the lowest of every cell. It is chosen by the trainings that it is read
-    on, and says a little more than there is.
+    `best` is the mean of the lowest of every cell, all layers alike. It is chosen by the trainings
+    that it is read on, and says a little more than there is.
     """
     rows = []
     for job, losses in log_loss.items():
@@ -157,11 +189,9 @@ def table(log_loss: Mapping[Job, Sequence[float]]) -> pd.DataFrame:
             "passes": "many" if job.many_passes else "few",
             "labels": "noisy" if job.spec.label_noise else "clean",
         }
-        gaps = {
-            f"{offset:+.0f}": loss - losses[HERE]
-            for offset, loss in zip(OFFSETS, losses, strict=True)
-        }
-        rows.append({**names, **gaps, "best": min(gaps.values())})
+        gaps = _gaps(losses)
+        best = min(list(gaps.values())[: len(OFFSETS)])
+        rows.append({**names, **gaps, "best": best})
     return pd.DataFrame(rows).groupby(["network", "updates", "passes", "labels"], sort=False).mean()
 
 
@@ -175,7 +205,8 @@ def compare(config: MatchedStartConfig) -> str:
             jobs(config), measure, lambda job: _file(folder, job), engine, console, "Matched start",
             "cells",
         )  # fmt: skip
-    text = table({job: own["log_loss"] for job, own in records.items()}).round(2).to_string()
+    found = {job: own["log_loss"] for job, own in records.items()}
+    text = f"{table(found).round(2).to_string()}\n\n{over_cells(found).round(4).to_string()}"
     files.write_text(folder / "starts.txt", text + "\n")
     console.print(text, markup=False, highlight=False)
     return text
@@ -187,7 +218,7 @@ def _file(folder: Path, job: Job) -> RecordFile:
     ]  # fmt: skip
     fingerprint = digest({
         "spec": job.spec.to_dict(), "steps": job.steps, "seeds": job.seeds, "offsets": OFFSETS,
-        "rule": rule, "versions": package_versions(("lr-env", "torch", "numpy")),
+        "tilts": TILTS, "rule": rule, "versions": package_versions(("lr-env", "torch", "numpy")),
     })  # fmt: skip
     return RecordFile(folder / "cells", fingerprint[:16], fingerprint)
 

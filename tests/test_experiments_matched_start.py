@@ -7,10 +7,23 @@ from typing import Any
 import pytest
 
 from experiments import matched_start
-from experiments.matched_start import HERE, OFFSETS, Job, MatchedStartConfig, jobs, measure, table
+from experiments.matched_start import (
+    HERE,
+    OFFSETS,
+    TILTS,
+    Job,
+    MatchedStartConfig,
+    jobs,
+    measure,
+    moves,
+    over_cells,
+    table,
+)
 from lr_env import action
 from lr_env.errors import LrEnvError
+from lr_env.layers import LayerKind, group_layers
 from lr_env.tasks.family import family_spec
+from tests.toys import ToyTask
 
 
 def small(steps: int = 60) -> Job:
@@ -21,7 +34,7 @@ def small(steps: int = 60) -> Job:
 
 def test_lower_starts_learn_less_of_a_short_training() -> None:
     losses = measure(small(), lambda done: None)["log_loss"]
-    assert len(losses) == len(OFFSETS)
+    assert len(losses) == len(OFFSETS) + len(TILTS)
     assert losses[0] > losses[2] > losses[HERE]
 
 
@@ -30,7 +43,8 @@ def test_a_start_is_left_once_and_for_all(monkeypatch: pytest.MonkeyPatch) -> No
     here = measure(small(), lambda done: None)["log_loss"]
     monkeypatch.setattr("lr_env.action.MATCHED_RATE", action.MATCHED_RATE / 4)
     below = measure(small(), lambda done: None)["log_loss"]
-    assert below[2:] == pytest.approx(here[:-2], rel=1e-4)
+    count = len(OFFSETS)
+    assert below[2:count] == pytest.approx(here[: count - 2], rel=1e-4)
 
 
 @pytest.mark.parametrize("wrong", [{"specs": 0}, {"seeds": 0}, {"workers": 0}, {"optimizer": "no"}])
@@ -50,11 +64,27 @@ def test_cells_are_of_all_lengths_batches_and_labels() -> None:
 
 
 def test_the_table_says_what_the_best_start_gains() -> None:
-    flat = [0.0] * len(OFFSETS)
-    better = [*flat[:-1], -0.5]
-    found = table({small(60): flat, small(61): better})
+    flat = [0.0] * (len(OFFSETS) + len(TILTS))
+    better = [*flat[: len(OFFSETS) - 1], -0.5, *flat[len(OFFSETS) : -1], -0.7]
+    cells = {small(60): flat, small(61): better}
+    found = table(cells)
     assert found["best"].tolist() == [0.0, -0.5]
     assert found["+4"].tolist() == [0.0, -0.5]
+    assert found["half of it"].tolist() == [0.0, -0.7]
+    means = over_cells(cells)
+    assert means.loc["half of it"].tolist() == pytest.approx([-0.35, 0.35, 0.5])
+
+
+def test_tilts_move_first_last_and_normalisation_layers() -> None:
+    layers = ToyTask(architecture="layernorm").build_model()
+    rows = moves(group_layers(layers))
+    kinds = [layer.kind for layer in group_layers(layers)]
+    tilted = rows[len(OFFSETS) + list(TILTS).index("all three")].tolist()
+    assert rows[:, 1].tolist()[: len(OFFSETS)] == list(OFFSETS)
+    assert (tilted[0], tilted[-1]) == (1.0, -1.0)
+    for kind, move in list(zip(kinds, tilted, strict=True))[1:-1]:
+        assert move == (-1.0 if kind is LayerKind.NORMALISATION else 0.0)
+    assert -1.0 in tilted[1:-1]
 
 
 def test_finished_cells_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
