@@ -28,7 +28,7 @@ class MetaTestConfig:
     seeds: int = SEEDS
     """Paired seeds of every cell."""
     first_seed: int = 0
-    """The first of them: trainings that no other run has looked at begin behind its last."""
+    """Number of the first of them: behind those of other runs there are trainings that none saw."""
     out: Path = Path("runs/meta-test")
     """Folder that records and reports are kept in."""
     workers: int | None = None
