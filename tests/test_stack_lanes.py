@@ -1,8 +1,6 @@
 """Lane i of a stack is the single environment seeded with s + i."""
 
-from collections.abc import Iterator
 from functools import partial
-from typing import Any
 
 import numpy as np
 import pytest
@@ -18,6 +16,7 @@ LANES, SEED, STEPS = 3, 7, 60
 LAYERNORM = partial(ToyTask, architecture="layernorm")
 BATCHNORM = partial(ToyTask, architecture="batchnorm")
 PRETRAINED = partial(HalfPretrainedTask, architecture="layernorm")
+TASKS = {"layernorm": LAYERNORM, "batchnorm": BATCHNORM, "pretrained": PRETRAINED}
 
 
 def lane_settings(optimizer: str, schedule: str, dtype: torch.dtype) -> StackSettings:
@@ -58,19 +57,18 @@ def largest_gap(task: TaskFactory, settings: StackSettings, decisions: int) -> t
     return float(max(gaps)), ended
 
 
-TASKS = {"layernorm": LAYERNORM, "batchnorm": BATCHNORM, "pretrained": PRETRAINED}
-
-
-def _pairs() -> Iterator[Any]:
-    """Return every optimizer with every network; where both are covered by others, slow."""
-    for optimizer in ("adam", "adamax", "adamw", "sgd", "rmsprop"):
-        for name, task in TASKS.items():
-            often = optimizer in ("adam", "sgd") or name == "batchnorm"
-            marks = () if often else pytest.mark.slow
-            yield pytest.param(optimizer, task, id=f"{optimizer}-{name}", marks=marks)
-
-
-@pytest.mark.parametrize(("optimizer", "task"), list(_pairs()))
+@pytest.mark.parametrize(
+    ("optimizer", "task"),
+    [
+        # Every optimizer and every network by default; what both have with others is slow.
+        pytest.param(
+            optimizer, task, id=f"{optimizer}-{name}",
+            marks=() if optimizer in ("adam", "sgd") or name == "batchnorm" else pytest.mark.slow,
+        )
+        for optimizer in ("adam", "adamax", "adamw", "sgd", "rmsprop")
+        for name, task in TASKS.items()
+    ],
+)  # fmt: skip
 def test_lanes_equal_single_environments_in_float64(optimizer: str, task: TaskFactory) -> None:
     gap, ended = largest_gap(task, lane_settings(optimizer, "linear", torch.float64), 50)
     assert gap <= 1e-6
