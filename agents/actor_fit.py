@@ -1,77 +1,137 @@
-"""PPO's actor, fitted to the actions that branches show to be best."""
+"""A rule for actions, fitted to what branches show, and the actor that begins with it."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
-from stable_baselines3.common.policies import ActorCriticPolicy
 from torch import Tensor, nn
 
-from agents.branches import ACTIONS, Branches
-from lr_env.randomness import torch_generator
+from agents.branches import MOMENTS, PARTING, Branches
+from agents.plateau import listen
+from lr_env.errors import InvalidArgumentError
+from lr_env.observation import FEATURES
 
-EPOCHS, BATCH, LEARNING_RATE, WEIGHT_DECAY = 40, 64, 1e-3, 1e-2
-MOST_GAINED = 1.0
-"""Nats that one instance counts at most, for or against: a divergence is no hundred others."""
-EFFORT = 0.1
-"""Price of the mean square action: where nothing is to be gained, nothing is done."""
+DEPTH = FEATURES.index("depth")
+PENALTY = 10.0
+"""Of squared weights, standardised, in the units of so many stacks' squared errors."""
+NEWTON_STEP = 60.0
+"""Octaves to go for each nat that an octave promises, before they are bounded."""
+MOST_OCTAVES = 2.0
+MOST_WORTH = 1.0
+LINEAR = 0.1
+"""Share of a unit's range that is used where it is to be linear."""
+SHARPNESS, EDGE = 100.0, 0.015
+"""Of the units that tell the first and the last layer by their depth, 0 and 1."""
+UNIT, FIRST, LAST = 1, 2, 3
+"""Units that carry the rule; the one before is the plateau's."""
 
 
-def fit_actor(
-    policy: ActorCriticPolicy, branches: Sequence[Branches], seen: Tensor, seed: int
-) -> list[float]:
-    """Fit the actor to what each action comes to, and return its mean gain epoch by epoch.
+@dataclass(frozen=True)
+class Rule:
+    """Octaves from its start for a layer: linear in what is seen of it.
 
-    Every action was tried from every parting, so that the gain of any between them is known by
-    linear interpolation, and is climbed as it is: no sampling, no critic (a bandit with full
-    information). The mean of a training's layers is what is judged, since all of them had the same.
+    Attributes:
+        weight: of every feature `[F]`.
+        first, last: added for the first layer and for the last one.
+        bias: added for every layer.
+    """
+
+    weight: Tensor
+    first: float
+    last: float
+    bias: float
+
+    def octaves(self, observation: Tensor) -> Tensor:
+        """Return the octaves `[...]` for rows of observations `[..., F]`."""
+        depth = observation[..., DEPTH]
+        own = self.first * (depth == 0.0) + self.last * (depth == 1.0)
+        linear = observation @ self.weight + own + self.bias
+        return MOST_OCTAVES * (linear / MOST_OCTAVES).tanh()
+
+
+def fit_rule(branches: Sequence[Branches], seen: Tensor) -> Rule:
+    """Fit a rule by ridge regression (Hoerl and Kennard 1970) to what an octave is worth.
+
+    Every stack has the same weight, as have its instances, and the layers of each; layers that
+    actions do not move have none. The gain of a step is first-order, so that a rule which predicts
+    it is climbed by going a multiple of it (`NEWTON_STEP`).
 
     Args:
-        policy: whose actor is fitted, in place.
-        branches: what is known.
+        branches: what is known; one stack at least.
         seen: 1 for every feature that the agent sees, 0 for the others `[F]`.
-        seed: of the order of mini-batches.
     """
-    observation, layers = _padded([own.observation * seen for own in branches])
-    outcome = torch.cat([own.outcome for own in branches])
-    gain = (outcome - outcome[:, [ACTIONS.index(0.0)]]).clamp(-MOST_GAINED, MOST_GAINED)
-    actor = nn.Sequential(policy.mlp_extractor.policy_net, policy.action_net)
-    optimizer = torch.optim.AdamW(actor.parameters(), LEARNING_RATE, weight_decay=WEIGHT_DECAY)
-    generator = torch_generator(seed, "actor fit")
-    course = []
-    for _ in range(EPOCHS):
-        total = 0.0
-        order = torch.randperm(len(gain), generator=generator)
-        for rows in torch.split(order, BATCH):
-            action = actor(observation[rows]).squeeze(-1) * layers[rows]
-            mean = action.sum(1) / layers[rows].sum(1)
-            gained = interpolated(gain[rows], mean)
-            loss = EFFORT * mean.square().mean() - gained.mean()
-            optimizer.zero_grad()
-            torch.autograd.backward(loss)
-            optimizer.step()
-            total += float(gained.detach().sum())
-        course.append(total / len(gain))
-    return course
+    rows = [_rows(own, seen) for own in branches]
+    weights = torch.cat([weight for _, _, weight in rows])
+    features = torch.cat([row for row, _, _ in rows])
+    known = weights > 0
+    mean, deviation = features[known].mean(0), features[known].std(0, correction=0)
+    moves = deviation > 1e-6
+    standard = torch.where(moves, (features - mean) / (deviation + 1e-3), 0.0)
+    standard = torch.cat([standard, torch.ones(len(standard), 1, dtype=torch.float64)], 1)
+    worth = torch.cat([own for _, own, _ in rows])
+    square = standard.T @ (standard * weights.unsqueeze(1))
+    penalty = PENALTY * torch.eye(len(square), dtype=torch.float64)
+    found = NEWTON_STEP * torch.linalg.solve(square + penalty, standard.T @ (worth * weights))
+    weight = torch.where(moves, found[:-1] / (deviation + 1e-3), 0.0)
+    bias = found[-1] - weight @ mean
+    *_, first, last = weight.tolist()
+    return Rule(weight[: len(FEATURES)].float(), first, last, float(bias))
 
 
-def interpolated(gain: Tensor, action: Tensor) -> Tensor:
-    """Return what `action` `[B]` gains, between what those of `ACTIONS` gain `[B, K]`."""
-    known = torch.tensor(ACTIONS)
-    place = action.clamp(ACTIONS[0], ACTIONS[-1])
-    left = (torch.bucketize(place.detach(), known) - 1).clamp(0, len(ACTIONS) - 2)
-    share = (place - known[left]) / (known[left + 1] - known[left])
-    low = gain.gather(1, left.unsqueeze(1)).squeeze(1)
-    high = gain.gather(1, left.unsqueeze(1) + 1).squeeze(1)
-    return low + share * (high - low)
+def _rows(branches: Branches, seen: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return features `[R, F + 2]`, worth `[R]` and weight `[R]` of all its rows, float64.
+
+    The last two features say which layer is the first one and which the last.
+    """
+    observation = branches.observation.double()
+    depth = observation[..., DEPTH, None]
+    ends = torch.cat([(depth == 0.0).double(), (depth == 1.0).double()], -1)
+    features = torch.cat([observation * seen, ends], -1)
+    moments, instances, layers = features.shape[:-1]
+    late = torch.tensor([moment >= PARTING for moment in MOMENTS])
+    free = branches.movable.sum()
+    by_moment = branches.worth[:, late.long()].transpose(0, 1).double()
+    # In units of a move of all layers, whose squares are counted by their mean.
+    worth = (by_moment * free).clamp(-MOST_WORTH, MOST_WORTH)
+    share = torch.where(late, 1.0 / late.sum(), 1.0 / (~late).sum()).double()
+    weight = share.view(-1, 1, 1) * branches.movable.double() / (instances * free.clamp(min=1.0))
+    weight = weight.expand(moments, instances, layers)
+    return features.flatten(0, 2), worth.flatten(), weight.flatten()
 
 
-def _padded(observations: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-    """Return observations `[B, L, F]` of all instances, and 1 for the layers that there are."""
-    rows = [row for own in observations for row in own]
-    layers = [torch.ones(len(row)) for row in rows]
-    return (
-        nn.utils.rnn.pad_sequence(rows, batch_first=True),
-        nn.utils.rnn.pad_sequence(layers, batch_first=True),
-    )
+@torch.no_grad()
+def carry(actor: nn.Sequential, rule: Rule, leak: float) -> None:
+    """Make `actor`, of layers and tanh, hold layers where `rule` says, beside what it does already.
+
+    Under a leak, an action of leak * octaves comes to so many octaves. A few units of the hidden
+    layers carry the rule, as one does the plateau's; all others keep their weights.
+
+    Raises:
+        InvalidArgumentError: there are not two hidden layers of four units to carry it.
+    """
+    *hidden, head = (own for own in actor.modules() if isinstance(own, nn.Linear))
+    if len(hidden) < 2 or any(layer.out_features <= LAST for layer in hidden):
+        raise InvalidArgumentError(
+            f"Branches need a policy of two hidden layers of {LAST + 1} units at least: change "
+            "`hidden`, or grow no `branches`."
+        )
+    first, second, *others = hidden
+    first.weight[UNIT], first.bias[UNIT] = LINEAR * rule.weight, LINEAR * rule.bias
+    edge = SHARPNESS * EDGE
+    listen(first, FIRST, DEPTH, -SHARPNESS, edge)
+    listen(first, LAST, DEPTH, SHARPNESS, edge - SHARPNESS)
+    # From -1 to this: what the unit is in all other layers, and in its own.
+    span = 1.0 + math.tanh(edge)
+    second.weight[UNIT] = 0.0
+    second.weight[UNIT, UNIT] = 1.0 / LINEAR
+    second.weight[UNIT, FIRST], second.weight[UNIT, LAST] = rule.first / span, rule.last / span
+    second.bias[UNIT] = (rule.first + rule.last) / span
+    second.weight[UNIT] /= MOST_OCTAVES
+    second.bias[UNIT] /= MOST_OCTAVES
+    for layer in others:
+        listen(layer, UNIT, UNIT, LINEAR, 0.0)
+    scale = LINEAR ** len(others)
+    head.weight[0, UNIT] = leak * MOST_OCTAVES / scale

@@ -142,7 +142,7 @@ def envelope(config: TrainConfig, narrow: bool = False) -> Envelope:
 
 def exported_envelope(config: TrainConfig) -> Envelope:
     """Return the envelope of the policy that is exported: with a ceiling and a shared action."""
-    ceiling, shared = config.ceiling or None, config.shared_action
+    ceiling, shared = config.ceiling or None, config.resolved_shared_action
     return replace(envelope(config), ceiling=ceiling, shared=shared)
 
 

@@ -44,10 +44,18 @@ class SharedNoisePolicy(ActorCriticPolicy):
         self._prior_deviation = self.log_std.detach().exp()
         self.set_groups(groups)
         self.noise = torch.Generator().manual_seed(noise_seed)
-        actor = nn.Sequential(self.mlp_extractor.policy_net, self.action_net)
-        plateau.begin(actor, plateau_step)
+        plateau.begin(self.actor, plateau_step)
+        self.hold_to_actor()
+
+    @property
+    def actor(self) -> nn.Sequential:
+        """What maps features to the mean of actions; its layers are the policy's own."""
+        return nn.Sequential(self.mlp_extractor.policy_net, self.action_net)
+
+    def hold_to_actor(self) -> None:
+        """Take the actor as it is now for what the agent is held to."""
         # In a tuple: it is neither trained nor kept in checkpoints, which begin it anew.
-        self._untrained = (copy.deepcopy(actor).requires_grad_(False),)
+        self._untrained = (copy.deepcopy(self.actor).requires_grad_(False),)
 
     def set_groups(self, groups: NDArray[np.int64]) -> None:
         """Say which slots explore together: equal numbers, equal random numbers.

@@ -214,8 +214,9 @@ class Monitor(BaseCallback):
         mean = self._held_out.mean(policy)
         self.memory["scored"] = rollouts
         best = self.memory["best"]
-        if self.model.num_timesteps == 0:
-            # What learning begins from is a rival of its policies, and none of them.
+        if self.model.num_timesteps == 0 and not self.config.resolved_branches:
+            # What learning begins from is a rival of its policies, and none of them; but what was
+            # fitted to branches is learned.
             self.memory["untrained"] = mean
         elif best is None or mean > best:
             self.memory["best"] = mean

@@ -14,6 +14,8 @@ AGE = FEATURES.index("validation_age")
 PATIENCE = 0.5
 """The feature `validation_age` after a tenth of the training without a new best."""
 SHARPNESS = 10.0
+UNIT = 0
+"""The unit of every hidden layer that carries the rule."""
 
 
 @torch.no_grad()
@@ -35,18 +37,18 @@ def begin(actor: nn.Sequential, step: float) -> None:
     if not hidden:
         raise InvalidArgumentError("A plateau_step above 0 needs a policy with a hidden layer.")
     first, *others = hidden
-    _listen(first, AGE, SHARPNESS, -SHARPNESS * PATIENCE)
+    listen(first, UNIT, AGE, SHARPNESS, -SHARPNESS * PATIENCE)
     level = math.tanh(SHARPNESS * PATIENCE)
     for layer in others:
-        _listen(layer, 0, 1.0, 0.0)
+        listen(layer, UNIT, UNIT, 1.0, 0.0)
         level = math.tanh(level)
     # The unit is -level where the loss falls and level where it has stopped.
-    head.weight[0, 0] = -0.5 * step / level
+    head.weight[0, UNIT] = -0.5 * step / level
     head.bias[0] = -0.5 * step
 
 
-def _listen(layer: nn.Linear, source: int, weight: float, bias: float) -> None:
-    """Make the layer's first unit read nothing but `source`."""
-    layer.weight[0] = 0.0
-    layer.weight[0, source] = weight
-    layer.bias[0] = bias
+def listen(layer: nn.Linear, unit: int, source: int, weight: float, bias: float) -> None:
+    """Make one unit of `layer` read nothing but `source`."""
+    layer.weight[unit] = 0.0
+    layer.weight[unit, source] = weight
+    layer.bias[unit] = bias

@@ -73,10 +73,9 @@ def train(given: TrainConfig, report: bool = True) -> FrozenPolicy:
         }
         renewal = Renewal(config, env, model)
         monitor = Monitor(config, folder, env, renewal, console, about, began)
+        warm_start(config, model, workers, folder, console, began)
         if given.resume is not None and folder.checkpoint.exists():
             load_checkpoint(folder.checkpoint, model, env, renewal, monitor.restore)
-        else:
-            warm_start(config, model, workers, folder, console)
         model.set_logger(_logger(folder))
         try:
             model.learn(
@@ -111,7 +110,8 @@ def _open(given: TrainConfig) -> tuple[TrainConfig, RunFolder | None]:
     if given.resume is None:
         # Said at once, and not after the stacks were made.
         files.ensure_folder(given.out)
-        return given, None
+        # Fixed from here on, whatever budget the run may be given later.
+        return replace(given, branches=given.resolved_branches), None
     folder = RunFolder.find(given.resume, given.out)
     config = folder.config()
     _check_settings(given, config)

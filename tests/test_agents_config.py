@@ -15,6 +15,22 @@ def test_the_plan_is_one_flag_away_and_what_is_given_wins() -> None:
     assert (plan.resolved_gamma, plan.resolved_learning_rate) == (0.9, 1e-4)
 
 
+def test_branches_are_a_share_of_the_budget_and_layers_act_apart_by_them() -> None:
+    whole = TrainConfig()
+    assert (whole.resolved_branches, whole.resolved_shared_action) == (120, False)
+    assert TrainConfig(steps=55_000).resolved_branches == 60
+    assert TrainConfig(steps=10_000_000).resolved_branches == 120
+    for none in (
+        TrainConfig(branches=0), TrainConfig(steps=900), TrainConfig(algo="dqn"),
+        TrainConfig(start="cautious"), TrainConfig(action_mode="residual"),
+    ):  # fmt: skip
+        assert (none.resolved_branches, none.resolved_shared_action) == (0, True)
+    assert TrainConfig(shared_action=True).resolved_shared_action
+    for other in ({"start": "cautious"}, {"action_mode": "residual"}):
+        with pytest.raises(InvalidArgumentError, match="a start with a leak"):
+            TrainConfig(branches=1, **other)
+
+
 def test_a_record_has_the_values_and_gives_the_run_again() -> None:
     config = TrainConfig(preset="plan")
     record = config.to_dict()
