@@ -38,8 +38,8 @@ it is worth something, halving a thousandth next to nothing."""
 MOST_GAINED = 1.0
 """Nats that one training counts at most: a divergence is no hundred others."""
 FINE_TUNING_EVERY = 4
-MOST_AT_ONCE = 2
-"""Instances of a stack of images at most: convolutions take most of the time."""
+OF_IMAGES = 1
+"""Instances of a stack of images: convolutions take most of the time."""
 
 
 @dataclass(frozen=True)
@@ -69,8 +69,7 @@ def plan_branches(config: TrainConfig) -> Iterator[StackPlan]:
         plan = plan_stack(other, index, generation)
         if plan.fine_tunes and generation % FINE_TUNING_EVERY:
             continue
-        image = plan.spec.inputs == "image"
-        instances = min(config.branch_instances, MOST_AT_ONCE if image else config.branch_instances)
+        instances = OF_IMAGES if plan.spec.inputs == "image" else config.branch_instances
         twins = 1 + 2 * PAIRS
         spec = replace(plan.spec, validation_size=VALIDATION_SIZE)
         entry = replace(plan.entry, task=partial(FamilyTask, spec), lanes=instances * twins)

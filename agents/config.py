@@ -126,7 +126,7 @@ class TrainConfig:
     is begun (agents/branches.py); if not given, 120 or a share of them that is the budget's. 0:
     none."""
     branch_instances: int = 2
-    """Instances in each of them."""
+    """Instances in each of them; one where they are of images."""
     shared_noise: float = 0.5
     """Share of trainings whose layers all explore with the same random number."""
     validation_seen: float = 0.5

@@ -22,7 +22,7 @@ from agents.workers import Workers
 from lr_env import files
 from lr_env.errors import LrEnvError
 
-TOGETHER = 10
+TOGETHER = 20
 """Stacks grown at a time and kept in one file: what an interruption loses at most."""
 SHARE_OF_TIME = 0.6
 """Of a cap on time: no more are begun when it is over."""

@@ -63,7 +63,7 @@ def test_dear_kinds_come_seldom_or_with_few_instances() -> None:
     plans = list(plan_branches(TrainConfig(branches=80, branch_instances=4)))
     assert sum(plan.fine_tunes for plan in plans) == 2
     for plan in plans:
-        assert plan.entry.lanes == LANES * (2 if plan.spec.inputs == "image" else 4)
+        assert plan.entry.lanes == LANES * (1 if plan.spec.inputs == "image" else 4)
 
 
 def test_groups_of_layers() -> None:
