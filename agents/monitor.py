@@ -214,9 +214,8 @@ class Monitor(BaseCallback):
         mean = self._held_out.mean(policy)
         self.memory["scored"] = rollouts
         best = self.memory["best"]
-        if self.model.num_timesteps == 0 and not self.config.resolved_branches:
-            # What learning begins from is a rival of its policies, and none of them; but what was
-            # fitted to branches is learned.
+        if self.model.num_timesteps == 0:
+            # What learning begins from is a rival of its policies, and none of them.
             self.memory["untrained"] = mean
         elif best is None or mean > best:
             self.memory["best"] = mean
