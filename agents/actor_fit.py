@@ -15,7 +15,7 @@ from lr_env.errors import InvalidArgumentError
 from lr_env.observation import FEATURES
 
 DEPTH = FEATURES.index("depth")
-PENALTY = 10.0
+PENALTY = 1000.0
 """Of squared weights, standardised, in the units of so many stacks' squared errors."""
 NEWTON_STEP = 60.0
 """Octaves to go for each nat that an octave promises, before they are bounded."""
