@@ -13,10 +13,8 @@ from lr_env.errors import InvalidArgumentError, UnknownNameError
 
 ALGORITHMS = ("ppo", "dqn")
 WIDE_STARTS = ("matched", "calibrated", "cautious")
-DEFAULT_STEPS = {"ppo": 110_000, "dqn": 350_000}
-"""Less than a quarter of an hour on two slow cores, branches and report included."""
-DEFAULT_BRANCHES = 120
-"""Stacks of branches of a budget of at least `DEFAULT_STEPS`; a share of them of a smaller one."""
+DEFAULT_STEPS = {"ppo": 440_000, "dqn": 350_000}
+"""Less than a quarter of an hour on two slow cores, the report included."""
 PRESETS = {
     "measured": {"gamma": 0.999, "learning_rate": 5e-4},
     "plan": {"gamma": 0.99, "learning_rate": 1e-4},
@@ -121,10 +119,9 @@ class TrainConfig:
     ones; so many trainings as make them up, a multiple of the twins."""
     twins: int = 4
     """Trainings of each instance that the agent is judged against each other on; 1: none."""
-    branches: int | None = None
+    branches: int = 0
     """Turns at stacks of trainings held some octaves from their starts, from whose ends PPO's actor
-    is begun (agents/branches.py); if not given, 120 or a share of them that is the budget's. 0:
-    none."""
+    is begun (agents/branches.py), 120 in some eight minutes; 0: none, docs/LOG.md has why."""
     branch_instances: int = 2
     """Instances in each of them; one where they are of images."""
     shared_noise: float = 0.5
@@ -149,9 +146,9 @@ class TrainConfig:
     and schedule, since actions did no good to encoders (docs/LOG.md)."""
     shared_action: bool | None = None
     """Whether, of the policy that is exported, every layer that may move gets the mean of their
-    actions; if not given, where nothing was learned from branches. In the trainings each layer
-    gets its own, since agents explore and learn more by it; of what PPO and DQN learn alone it is
-    better shared (docs/LOG.md)."""
+    actions; if not given, unless there are branches, which tell layers apart. In the trainings each
+    layer gets its own, since agents explore and learn more by it; of what PPO and DQN learn alone
+    the mean is better (docs/LOG.md)."""
     schedules: str = "mixed"
     """Base schedules of trainings whose envelope has none of its own: mixed or constant."""
     fine_tuning: bool = True
@@ -212,7 +209,7 @@ class TrainConfig:
                 f"{self.name!r}: folders are called by it."
             )
         for name in ("renew_every", "branches"):
-            if (getattr(self, name) or 0) < 0:
+            if getattr(self, name) < 0:
                 raise InvalidArgumentError(f"{name} must be at least 0, not {getattr(self, name)}.")
         for name in ("ceiling", "pretrained_reach", "checkpoint_seconds"):
             if not 0.0 <= getattr(self, name) < math.inf:
@@ -245,7 +242,8 @@ class TrainConfig:
             raise InvalidArgumentError(f"margin must be at least 0, not {self.dqn.margin}.")
         if self.gamma is not None and not 0.0 < self.gamma <= 1.0:
             raise InvalidArgumentError(f"gamma must be in (0, 1], not {self.gamma}.")
-        if self.branches and not self._holds_offsets:
+        # A constant action has to come to a constant offset.
+        if self.branches and (self.action_mode == "residual" or self.start == "cautious"):
             raise InvalidArgumentError(
                 "branches need incremental actions and a start with a leak (matched or calibrated)."
             )
@@ -260,25 +258,12 @@ class TrainConfig:
     @property
     def resolved_branches(self) -> int:
         """The number of stacks of branches: PPO's; DQN's values are of other actions."""
-        if self.algo != "ppo":
-            return 0
-        if self.branches is not None:
-            return self.branches
-        if not self._holds_offsets:
-            return 0
-        return DEFAULT_BRANCHES * min(self.budget, DEFAULT_STEPS["ppo"]) // DEFAULT_STEPS["ppo"]
+        return self.branches if self.algo == "ppo" else 0
 
     @property
     def resolved_shared_action(self) -> bool:
         """Whether layers share an action in the policy that is exported."""
-        if self.shared_action is not None:
-            return self.shared_action
-        return self.resolved_branches == 0
-
-    @property
-    def _holds_offsets(self) -> bool:
-        """Whether a constant action comes to a constant offset, as a rule of octaves needs it."""
-        return self.action_mode == "incremental" and self.start != "cautious"
+        return not self.resolved_branches if self.shared_action is None else self.shared_action
 
     @property
     def _preset(self) -> dict[str, float]:

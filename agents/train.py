@@ -110,8 +110,7 @@ def _open(given: TrainConfig) -> tuple[TrainConfig, RunFolder | None]:
     if given.resume is None:
         # Said at once, and not after the stacks were made.
         files.ensure_folder(given.out)
-        # Fixed from here on, whatever budget the run may be given later.
-        return replace(given, branches=given.resolved_branches), None
+        return given, None
     folder = RunFolder.find(given.resume, given.out)
     config = folder.config()
     _check_settings(given, config)

@@ -8,8 +8,6 @@ from agents.config import PPOConfig, TrainConfig
 from agents.features import FEATURE_GROUPS
 
 REFERENCE = "reference"
-ALONE: dict[str, Any] = {"branches": 0, "shared_action": True}
-"""Of all variants but those that say otherwise: PPO without what branches bring."""
 OFF = TrainConfig().features_off
 DECLARED = "every layer's own action"
 """The test declared in advance (docs/meta-training.md): this one against the reference."""
@@ -48,7 +46,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "the plan's settings": {"preset": "plan"},
     "discount 0.99": {"gamma": 0.99},
     "learning rate 1e-4": {"learning_rate": 1e-4},
-    "a warm start": {"branches": 120, "shared_action": False},
+    "a warm start": {"branches": 120},
 }  # fmt: skip
 """What is changed, by name, in the order in which they are run."""
 
@@ -63,4 +61,4 @@ def same_trainings(changes: dict[str, Any]) -> bool:
 
 def variant_config(name: str, **common: Any) -> TrainConfig:
     """Return the settings of a variant, with what all of them have in common."""
-    return TrainConfig(**{**common, **ALONE, **VARIANTS[name]})
+    return TrainConfig(**{**common, **VARIANTS[name]})

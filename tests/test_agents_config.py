@@ -15,17 +15,13 @@ def test_the_plan_is_one_flag_away_and_what_is_given_wins() -> None:
     assert (plan.resolved_gamma, plan.resolved_learning_rate) == (0.9, 1e-4)
 
 
-def test_branches_are_a_share_of_the_budget_and_layers_act_apart_by_them() -> None:
-    whole = TrainConfig()
-    assert (whole.resolved_branches, whole.resolved_shared_action) == (120, False)
-    assert TrainConfig(steps=55_000).resolved_branches == 60
-    assert TrainConfig(steps=10_000_000).resolved_branches == 120
-    for none in (
-        TrainConfig(branches=0), TrainConfig(steps=900), TrainConfig(algo="dqn"),
-        TrainConfig(start="cautious"), TrainConfig(action_mode="residual"),
-    ):  # fmt: skip
-        assert (none.resolved_branches, none.resolved_shared_action) == (0, True)
-    assert TrainConfig(shared_action=True).resolved_shared_action
+def test_layers_act_apart_where_branches_tell_them_apart() -> None:
+    for algo, branches, shared in (("ppo", 0, True), ("ppo", 3, False), ("dqn", 3, True)):
+        own = TrainConfig(algo=algo, branches=branches)
+        assert own.resolved_shared_action is shared
+        assert own.resolved_branches == (0 if shared else 3)
+    assert TrainConfig(branches=3, shared_action=True).resolved_shared_action
+    assert not TrainConfig(shared_action=False).resolved_shared_action
     for other in ({"start": "cautious"}, {"action_mode": "residual"}):
         with pytest.raises(InvalidArgumentError, match="a start with a leak"):
             TrainConfig(branches=1, **other)

@@ -56,7 +56,8 @@ def _actor(*widths: int) -> nn.Sequential:
     return actor
 
 
-def test_the_rule_finds_what_an_octave_is_worth() -> None:
+def test_the_rule_finds_what_an_octave_is_worth(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("agents.actor_fit.PENALTY", 10.0)
     # Networks of different depths in one fit.
     rule = fit_rule([_world(seed, 40, 2 + seed % 4) for seed in range(60)], EVERYTHING)
     others = rule.weight.clone()

@@ -35,8 +35,7 @@ def measure_meta_training() -> dict[str, Any]:
         result = Path(folder) / "spans.json"
         done = subprocess.run(  # noqa: S603
             [sys.executable, "-m", "experiments.benchmarks.stopwatch", str(result),
-             ",".join(FUNCTIONS), UPDATE, "agents.train", "--algo", "ppo", "--branches", "0",
-             "--out", folder],
+             ",".join(FUNCTIONS), UPDATE, "agents.train", "--algo", "ppo", "--out", folder],
             cwd=_ROOT, capture_output=True, text=True, check=False,
         )  # fmt: skip
         logs = sorted(Path(folder).glob("*/logs/progress.csv"))
