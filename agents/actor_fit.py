@@ -102,22 +102,24 @@ def _rows(branches: Branches, seen: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return features.flatten(0, 2), worth.flatten(), weight.flatten()
 
 
+def check_room(hidden: Sequence[int]) -> None:
+    """Raise InvalidArgumentError where hidden layers of these widths cannot carry a rule."""
+    if len(hidden) < 2 or min(hidden) <= LAST:
+        raise InvalidArgumentError(
+            f"Branches need a policy of two hidden layers of {LAST + 1} units at least: change "
+            "`hidden`, or grow no `branches`."
+        )
+
+
 @torch.no_grad()
 def carry(actor: nn.Sequential, rule: Rule, leak: float) -> None:
     """Make `actor`, of layers and tanh, hold layers where `rule` says, beside what it does already.
 
     Under a leak, an action of leak * octaves comes to so many octaves. A few units of the hidden
-    layers carry the rule, as one does the plateau's; all others keep their weights.
-
-    Raises:
-        InvalidArgumentError: there are not two hidden layers of four units to carry it.
+    layers carry the rule, as one does the plateau's; all others keep their weights. `check_room`
+    says whether there are so many.
     """
     *hidden, head = (own for own in actor.modules() if isinstance(own, nn.Linear))
-    if len(hidden) < 2 or any(layer.out_features <= LAST for layer in hidden):
-        raise InvalidArgumentError(
-            f"Branches need a policy of two hidden layers of {LAST + 1} units at least: change "
-            "`hidden`, or grow no `branches`."
-        )
     first, second, *others = hidden
     first.weight[UNIT], first.bias[UNIT] = LINEAR * rule.weight, LINEAR * rule.bias
     edge = SHARPNESS * EDGE

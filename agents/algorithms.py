@@ -10,6 +10,7 @@ from stable_baselines3 import PPO
 from stable_baselines3.common.base_class import BaseAlgorithm
 from torch import nn
 
+from agents.actor_fit import check_room
 from agents.advantages import TwinRolloutBuffer
 from agents.config import PPOConfig, TrainConfig
 from agents.exploration import CautiousDQNPolicy, SharedNoisePolicy, SlotDQN
@@ -24,6 +25,9 @@ def build_algorithm(config: TrainConfig, env: SlotVecEnv) -> BaseAlgorithm:
     noise_seed = derive_seed(config.seed, "exploration")
     seed = derive_seed(config.seed, "agent") % 2**31
     if config.algo == "ppo":
+        if config.resolved_branches:
+            # Said at once, and not after minutes of growing them.
+            check_room(config.hidden)
         return _ppo(config, env, groups, noise_seed, seed)
     return _dqn(config, env, groups, noise_seed, seed)
 

@@ -46,7 +46,8 @@ def warm_start(
     whole = folder.checkpoint.exists()
     branches = _kept(folder) if whole else _gather(config, workers, folder, console, began)
     if not branches:
-        console.print("No time is left for branches: PPO begins without them.")
+        if not whole:
+            console.print("No time is left for branches: PPO begins without them.")
         return
     carry(model.policy.actor, fit_rule(branches, seen_features(config.features_off)), LEAK)
     model.policy.hold_to_actor()

@@ -9,7 +9,7 @@ import torch
 from rich.console import Console
 from torch import nn
 
-from agents.actor_fit import DEPTH, MOST_OCTAVES, NEWTON_STEP, Rule, carry, fit_rule
+from agents.actor_fit import DEPTH, MOST_OCTAVES, NEWTON_STEP, Rule, carry, check_room, fit_rule
 from agents.algorithms import build_algorithm
 from agents.branches import MOMENTS, Branches
 from agents.config import TrainConfig
@@ -120,10 +120,10 @@ def test_an_actor_that_carries_a_rule_does_what_it_says(widths: tuple[int, ...])
 
 
 def test_a_rule_wants_room() -> None:
-    rule = Rule(torch.zeros(len(FEATURES)), 0.0, 0.0, 0.0)
-    for widths in ((64,), (64, 3)):
+    check_room((64, 4, 8))
+    for widths in ((), (64,), (64, 3)):
         with pytest.raises(InvalidArgumentError, match="two hidden layers of 4 units"):
-            carry(_actor(*widths), rule, LEAK)
+            check_room(widths)
 
 
 def test_branches_come_back_from_their_file(tmp_path: Path) -> None:
