@@ -24,6 +24,8 @@ from lr_env.stack import Stack
 
 CONFIG = TrainConfig(stacks=2, branches=3, branch_instances=4, fine_tuning=False)
 LANES = 1 + 2 * PAIRS
+# Of what is off by default (`--branches`).
+grows = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
@@ -107,6 +109,7 @@ def test_a_divergence_counts_no_more_than_any_great_loss() -> None:
     assert worth(ends, signs, design).isfinite().all()
 
 
+@grows
 def test_what_is_kept_of_trainings(branches: Branches, plan: StackPlan) -> None:
     layers = len(Stack(plan.entry.task, 1, plan.entry.settings).layers)
     assert branches.observation.shape[:3] == (len(MOMENTS), 2, layers)
@@ -116,12 +119,14 @@ def test_what_is_kept_of_trainings(branches: Branches, plan: StackPlan) -> None:
     assert torch.equal(branches.movable, torch.ones(layers))
 
 
+@grows
 def test_the_same_plan_grows_the_same(branches: Branches, plan: StackPlan) -> None:
     again = grow(plan)
     for name, own in vars(branches).items():
         assert torch.equal(own, getattr(again, name))
 
 
+@grows
 def test_what_is_looked_at_are_trainings_that_nobody_touched(
     branches: Branches, plan: StackPlan
 ) -> None:
@@ -140,6 +145,7 @@ def test_what_is_looked_at_are_trainings_that_nobody_touched(
     assert torch.allclose(branches.observation, kept, atol=1e-4)
 
 
+@grows
 def test_layers_that_nothing_moves_have_no_worth() -> None:
     config = TrainConfig(branches=3, branch_instances=1)
     plan = list(plan_branches(config))[2]
@@ -151,6 +157,7 @@ def test_layers_that_nothing_moves_have_no_worth() -> None:
     assert float((found.worth * (1.0 - found.movable)).abs().max()) < 1e-7
 
 
+@grows
 def test_offsets_change_once(plan: StackPlan, monkeypatch: pytest.MonkeyPatch) -> None:
     moves: list[torch.Tensor] = []
     advance = Stack.advance

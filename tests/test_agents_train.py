@@ -159,6 +159,7 @@ def test_a_short_run_exports_what_it_learned(tmp_path: Path) -> None:
     assert torch.equal(exported["0.weight"], last[0]["q_net.q_net.0.weight"] * seen)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("inline")
 def test_a_warm_start_comes_first_and_only_once(tmp_path: Path) -> None:
     grown = {"branches": 1, "branch_instances": 1, "fine_tuning": False, "hidden": (8, 8)}
