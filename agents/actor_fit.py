@@ -21,6 +21,7 @@ NEWTON_STEP = 60.0
 """Octaves to go for each nat that an octave promises, before they are bounded."""
 MOST_OCTAVES = 2.0
 MOST_WORTH = 1.0
+"""Nats of an octave of all layers that one layer's worth is taken for at most."""
 LINEAR = 0.1
 """Share of a unit's range that is used where it is to be linear."""
 SHARPNESS, EDGE = 100.0, 0.015

@@ -79,13 +79,18 @@ def _ppo_state(model: PPO) -> dict[str, Any]:
     policy = model.policy
     if not isinstance(policy, SharedNoisePolicy):
         raise TypeError("PPO on slots explores with SharedNoisePolicy.")
-    return {"noise": policy.noise.get_state(), "last_noise": policy.last_noise}
+    return {
+        "noise": policy.noise.get_state(),
+        "last_noise": policy.last_noise,
+        "held_to": policy.held_to.state_dict(),
+    }
 
 
 def _load_ppo(model: BaseAlgorithm, state: dict[str, Any]) -> None:
     if isinstance(model.policy, SharedNoisePolicy):
         model.policy.noise.set_state(state["noise"])
         model.policy.last_noise = state["last_noise"]
+        model.policy.held_to.load_state_dict(state["held_to"])
 
 
 def _dqn_state(model: BaseAlgorithm) -> dict[str, Any]:

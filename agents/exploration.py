@@ -54,8 +54,13 @@ class SharedNoisePolicy(ActorCriticPolicy):
 
     def hold_to_actor(self) -> None:
         """Take the actor as it is now for what the agent is held to."""
-        # In a tuple: it is neither trained nor kept in checkpoints, which begin it anew.
-        self._untrained = (copy.deepcopy(self.actor).requires_grad_(False),)
+        # In a tuple: it is no part of what is trained.
+        self._held_to = (copy.deepcopy(self.actor).requires_grad_(False),)
+
+    @property
+    def held_to(self) -> nn.Sequential:
+        """The actor that the agent is held to."""
+        return self._held_to[0]
 
     def set_groups(self, groups: NDArray[np.int64]) -> None:
         """Say which slots explore together: equal numbers, equal random numbers.
@@ -80,14 +85,14 @@ class SharedNoisePolicy(ActorCriticPolicy):
     ) -> tuple[Tensor, Tensor, Tensor | None]:
         """Return values, log-probabilities and, in the place of entropies, their relative kind.
 
-        That is minus the divergence from the untrained policy, so that SB3's entropy bonus holds
+        That is minus the divergence from the policy that it began as, so that SB3's entropy bonus holds
         the agent to it (KL-regularised reinforcement learning, Galashov et al. 2019, eq. 1).
         """
         seen = self.extract_features(obs)
         latent_actor, latent_critic = self.mlp_extractor(seen)
         distribution = self._get_action_dist_from_latent(latent_actor)
         own = Normal(distribution.mode(), self.log_std.exp())
-        prior = Normal(self._untrained[0](seen), self._prior_deviation)
+        prior = Normal(self.held_to(seen), self._prior_deviation)
         log_probabilities = distribution.log_prob(actions)
         return self.value_net(latent_critic), log_probabilities, -kl_divergence(own, prior).sum(-1)
 

@@ -73,9 +73,10 @@ def train(given: TrainConfig, report: bool = True) -> FrozenPolicy:
         }
         renewal = Renewal(config, env, model)
         monitor = Monitor(config, folder, env, renewal, console, about, began)
-        warm_start(config, model, workers, folder, console, began)
         if given.resume is not None and folder.checkpoint.exists():
             load_checkpoint(folder.checkpoint, model, env, renewal, monitor.restore)
+        else:
+            warm_start(config, model, workers, folder, console, began)
         model.set_logger(_logger(folder))
         try:
             model.learn(

@@ -38,16 +38,13 @@ def warm_start(
 ) -> None:
     """Begin PPO's actor with a rule fitted to branches, and hold it to that.
 
-    They are those that the run's folder has and those still to be grown. A run that has a
-    checkpoint grows none: it is held to what it began with.
+    They are those that the run's folder has and those still to be grown.
     """
     if not config.resolved_branches or not isinstance(model.policy, SharedNoisePolicy):
         return
-    whole = folder.checkpoint.exists()
-    branches = _kept(folder) if whole else _gather(config, workers, folder, console, began)
+    branches = _gather(config, workers, folder, console, began)
     if not branches:
-        if not whole:
-            console.print("No time is left for branches: PPO begins without them.")
+        console.print("No time is left for branches: PPO begins without them.")
         return
     carry(model.policy.actor, fit_rule(branches, seen_features(config.features_off)), LEAK)
     model.policy.hold_to_actor()
@@ -71,7 +68,7 @@ def _gather(
     with progress:
         bar = progress.add_task("", total=len(plans))
         for first in range(0, len(plans), TOGETHER):
-            path = _file(folder, first)
+            path = folder.branches / f"{first:05d}.safetensors"
             if not path.exists():
                 if _over(config, began):
                     break
@@ -86,16 +83,6 @@ def _over(config: TrainConfig, began: float) -> bool:
     if config.minutes is None:
         return False
     return time.monotonic() - began > SHARE_OF_TIME * 60.0 * config.minutes
-
-
-def _kept(folder: RunFolder) -> list[Branches]:
-    """Return what the run's folder has."""
-    paths = sorted(folder.branches.glob("*.safetensors"))
-    return [own for path in paths for own in _read(path)]
-
-
-def _file(folder: RunFolder, first: int) -> Path:
-    return folder.branches / f"{first:05d}.safetensors"
 
 
 def _write(path: Path, branches: list[Branches]) -> None:
