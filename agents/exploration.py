@@ -85,8 +85,8 @@ class SharedNoisePolicy(ActorCriticPolicy):
     ) -> tuple[Tensor, Tensor, Tensor | None]:
         """Return values, log-probabilities and, in the place of entropies, their relative kind.
 
-        That is minus the divergence from the policy that it began as, so that SB3's entropy bonus holds
-        the agent to it (KL-regularised reinforcement learning, Galashov et al. 2019, eq. 1).
+        That is minus the divergence from the policy that it began as, so that SB3's entropy bonus
+        holds the agent to it (KL-regularised reinforcement learning, Galashov et al. 2019, eq. 1).
         """
         seen = self.extract_features(obs)
         latent_actor, latent_critic = self.mlp_extractor(seen)
